@@ -218,13 +218,15 @@ const (
 
 // A Reply is messages/r<rid>: one agent's comment on its way to the customer.
 type Reply struct {
-	Schema  int             `json:"schema"`
-	Creator uint64          `json:"creator"`
-	Channel string          `json:"channel"`
-	Conv    string          `json:"conv"`
-	Sink    string          `json:"sink"`
-	Ticket  schemas.Ref     `json:"ticket"`
-	State   ReplyState      `json:"state"`
+	Schema  int         `json:"schema"`
+	Creator uint64      `json:"creator"`
+	Channel string      `json:"channel"`
+	Conv    string      `json:"conv"`
+	Sink    string      `json:"sink"`
+	Ticket  schemas.Ref `json:"ticket"`
+	State   ReplyState  `json:"state"`
+	// Again counts the times that a person said: send it again.
+	Again   int             `json:"again,omitempty"`
 	Attempt int             `json:"attempt"`
 	Receipt schemas.Receipt `json:"receipt,omitzero"`
 	Dead    string          `json:"dead,omitempty"`

@@ -1,0 +1,64 @@
+package intake
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// maxAddresses bounds the memory of the limits; beyond it the oldest half goes.
+const maxAddresses = 20000
+
+// addressLimits are token buckets per address (IPv6: per /64).
+type addressLimits struct {
+	perMinute int
+	mu        sync.Mutex
+	buckets   map[netip.Prefix]*addressLimit
+}
+
+type addressLimit struct {
+	limiter *rate.Limiter
+	used    time.Time
+}
+
+func newAddressLimits(perMinute int) *addressLimits {
+	return &addressLimits{perMinute: perMinute, buckets: map[netip.Prefix]*addressLimit{}}
+}
+
+func (l *addressLimits) allow(a netip.Addr, now time.Time) bool {
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	key, err := a.Prefix(bits)
+	if err != nil {
+		key = netip.Prefix{} // an unknown address shares one bucket
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.buckets[key]
+	if b == nil {
+		if len(l.buckets) >= maxAddresses {
+			l.forget(now)
+		}
+		b = &addressLimit{limiter: rate.NewLimiter(rate.Limit(float64(l.perMinute)/60), max(l.perMinute/3, 1))}
+		l.buckets[key] = b
+	}
+	b.used = now
+	return b.limiter.AllowN(now, 1)
+}
+
+// forget drops the addresses that were quiet for a minute: their buckets are
+// full again. When none was, all go rather than memory.
+func (l *addressLimits) forget(now time.Time) {
+	for key, b := range l.buckets {
+		if now.Sub(b.used) > time.Minute {
+			delete(l.buckets, key)
+		}
+	}
+	if len(l.buckets) >= maxAddresses {
+		clear(l.buckets)
+	}
+}

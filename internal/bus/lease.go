@@ -17,7 +17,6 @@ import (
 const (
 	leaseRenew = time.Second
 	leaseStart = 4 * time.Second
-	leaseAbort = 6 * time.Second
 	leaseLapse = 10 * time.Second
 )
 
@@ -133,14 +132,6 @@ func (l *Lease) Lost() <-chan struct{} { return l.lost }
 // Start reports whether a write to a vendor may be started now.
 func (l *Lease) Start() bool {
 	return l.b.Embedded() || monotonic()-time.Duration(l.renewed.Load()) < leaseStart
-}
-
-// Deadline returns how long a request that starts now may go on being written.
-func (l *Lease) Deadline() time.Duration {
-	if l.b.Embedded() {
-		return leaseAbort
-	}
-	return leaseAbort - (monotonic() - time.Duration(l.renewed.Load()))
 }
 
 // Release lets another process take the unit at once. Work under way must have

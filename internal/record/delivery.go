@@ -97,3 +97,6 @@ func Replayed(m *bus.Msg) string { return m.Header[hReplay] }
 
 // MarkReplay makes a record the copy of an earlier delivery.
 func MarkReplay(r *bus.Record, of string) { r.Header[hReplay] = of }
+
+// SetBlob makes name the blob of a delivery's body.
+func SetBlob(r *bus.Record, name string) { r.Header[hBlob] = name }

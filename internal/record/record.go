@@ -136,6 +136,8 @@ type Link struct {
 	Status  schemas.Status `json:"status,omitempty"`
 	Last    *Last          `json:"last,omitempty"`
 	Doing   *Doing         `json:"doing,omitempty"`
+	// Writer is where replies to the ticket go.
+	Writer *Writer `json:"writer,omitempty"`
 	// Gap names messages that died since the last one was filed.
 	Gap       []string `json:"gap,omitempty"`
 	Forgotten bool     `json:"forgotten,omitempty"`
@@ -169,6 +171,8 @@ type Doing struct {
 	// Comment and Opened are what earlier parts of the message brought.
 	Comment string `json:"comment,omitempty"`
 	Opened  bool   `json:"opened,omitempty"`
+	// Missed names files that the desk refused.
+	Missed []string `json:"missed,omitempty"`
 }
 
 // LinkKey is the key of a conversation's link on a sink.
@@ -190,18 +194,21 @@ type Sticky struct {
 	Mid    string   `json:"mid"`
 }
 
-// A Ticket is t.<sink>.<ticket>: where replies to a ticket go.
-type Ticket struct {
-	Schema int         `json:"schema"`
-	Root   string      `json:"root"`
-	Ref    schemas.Ref `json:"ref"`
-	// The newest conversation that wrote, and what its channel needs to answer.
+// A Writer is who wrote last in a link, and what its channel needs to answer.
+type Writer struct {
 	Conv         string            `json:"conv"`
 	Channel      string            `json:"channel"`
 	Conversation string            `json:"conversation"`
 	ReplyTo      string            `json:"reply_to,omitempty"`
 	Requester    schemas.Requester `json:"requester"`
 	Subject      string            `json:"subject,omitempty"`
+}
+
+// A Ticket is t.<sink>.<ticket>: the conversation whose link has the ticket.
+type Ticket struct {
+	Schema int         `json:"schema"`
+	Root   string      `json:"root"`
+	Ref    schemas.Ref `json:"ref"`
 }
 
 // A ReplyState is where a reply stands.

@@ -1,0 +1,161 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"switchboard/internal/bus"
+	"switchboard/internal/record"
+	"switchboard/schemas"
+)
+
+// bury makes the message a dead letter: X1 to X5 of docs/protocol.md §7. The
+// conversation goes on and says so, or stops, by after_dead.
+func (t *turn) bury(ctx context.Context, cause error) error {
+	now := time.Now().UTC()
+	job := t.job
+	letter := record.Letter{
+		Schema: schemas.Version, ID: record.LetterID(record.StageDelivery, t.k.s.Name, t.mid, t.job.Version),
+		Stage: record.StageDelivery, Place: t.k.s.Name, Conv: t.job.Conv, Message: t.mid, Delivery: t.job.Delivery,
+		Version: t.job.Version, Reason: cause.Error(), At: now, Job: &job,
+	}
+	r, err := letter.Encode()
+	if err != nil {
+		return err
+	}
+	if _, err := t.k.o.Bus.Publish(ctx, r); err != nil {
+		return err
+	}
+	err = t.k.mark(ctx, t.mid, t.rec, t.recRevision, func(rec *record.Message) bool {
+		at := rec.Sinks[t.k.s.Name]
+		if at.State != record.Pending {
+			return false
+		}
+		at.State, at.Dead, at.At = record.Dead, letter.ID, now
+		rec.Sinks[t.k.s.Name] = at
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	t.link.Doing = nil
+	if !slices.Contains(t.link.Gap, t.mid) {
+		t.link.Gap = append(t.link.Gap, t.mid)
+	}
+	if _, err := t.k.putLink(ctx, t.job.Conv, t.link, t.revision, false); err != nil {
+		return err
+	}
+	t.k.o.Metrics.Dead(record.StageDelivery)
+	return t.k.publish(ctx, schemas.EventDead, t.job.Conv, record.Digest("dead", letter.ID), schemas.Trouble{
+		Message: t.mid, Conversation: t.job.Conv, Sink: t.k.s.Name, Job: t.m.Seq, Version: t.job.Version,
+		Reason: cause.Error(), Attempt: t.m.Attempt, Dead: letter.ID, Calls: t.k.callsOf(t.mid), At: now,
+	})
+}
+
+// ErrNoLetter says that there is no dead letter of that id.
+var ErrNoLetter = errors.New("there is no such dead letter")
+
+// Letter returns a dead letter.
+func (d *Delivery) Letter(ctx context.Context, id string) (record.Letter, error) {
+	var found *record.Letter
+	stop := errors.New("found")
+	err := d.o.Bus.Scan(ctx, bus.Range{Stream: bus.Dead}, func(m *bus.Msg) error {
+		if record.LetterIDOf(m) != id {
+			return nil
+		}
+		l, err := record.Decode[record.Letter](m.Data)
+		if err != nil {
+			return err
+		}
+		found = &l
+		return stop
+	})
+	if err != nil && !errors.Is(err, stop) {
+		return record.Letter{}, err
+	}
+	if found == nil {
+		return record.Letter{}, fmt.Errorf("%w: %s", ErrNoLetter, id)
+	}
+	return *found, nil
+}
+
+// Retry has a dead letter tried again, on a person's word: a job of the next
+// version, a copy of the delivery, or the reply once more. A second click is a
+// copy that is dropped.
+func (d *Delivery) Retry(ctx context.Context, actor schemas.Actor, id string) error {
+	l, err := d.Letter(ctx, id)
+	if err != nil {
+		return err
+	}
+	r, err := d.request(ctx, l, actor)
+	if err != nil {
+		return err
+	}
+	event, err := d.requested(l, "retry", actor)
+	if err != nil {
+		return err
+	}
+	_, err = d.o.Bus.Publish(ctx, event, r)
+	return err
+}
+
+// request is what asks for another attempt.
+func (d *Delivery) request(ctx context.Context, l record.Letter, actor schemas.Actor) (bus.Record, error) {
+	switch {
+	case l.Job != nil:
+		job := *l.Job
+		job.Version, job.Actor = l.Version+1, &actor
+		return job.Encode("")
+	case l.Reply != nil:
+		again := *l.Reply
+		again.Again = l.Version + 1
+		return again.Encode(l.Place, l.Conv)
+	}
+	r := bus.Record{Subject: record.InSubject(l.Place), Header: map[string]string{}, Data: l.Body}
+	for k, v := range l.Header {
+		if len(k) < 3 || k[:3] != "sb." {
+			r.Header[k] = v
+		}
+	}
+	record.MarkReplay(&r, strconv.FormatUint(l.Delivery, 10))
+	if l.Blob == "" {
+		return r, nil
+	}
+	body, err := d.o.Bus.ReadBlob(ctx, l.Blob)
+	if err != nil {
+		return r, err
+	}
+	name := record.RawBlob(record.Digest("replay", l.ID))
+	record.SetBlob(&r, name)
+	return r, d.o.Bus.PutBlob(ctx, name, body)
+}
+
+// Dismiss closes a dead letter with a reason; nothing is sent again.
+func (d *Delivery) Dismiss(ctx context.Context, actor schemas.Actor, id, reason string) error {
+	l, err := d.Letter(ctx, id)
+	if err != nil {
+		return err
+	}
+	event, err := d.requested(l, "dismiss", actor)
+	if err != nil {
+		return err
+	}
+	d.o.Log.Info("a dead letter was dismissed", "dead", id, "by", actor.Name, "reason_given", reason != "")
+	_, err = d.o.Bus.Publish(ctx, event)
+	return err
+}
+
+func (d *Delivery) requested(l record.Letter, action string, actor schemas.Actor) (bus.Record, error) {
+	body := schemas.Requested{
+		Dead: l.ID, Message: l.Message, Conversation: l.Conv, Version: l.Version + 1, Action: action, Actor: actor, At: time.Now().UTC(),
+	}
+	if l.Stage == record.StageDelivery {
+		body.Sink = l.Place
+	}
+	id := record.Digest("requested", l.ID, action, strconv.Itoa(body.Version), body.At.String())
+	return record.Event(schemas.EventRetry, l.Conv, id, body.At, body)
+}

@@ -141,6 +141,8 @@ type Requested struct {
 
 // A TicketChanged says what a ticket looks like at its desk now.
 type TicketChanged struct {
+	// Delivery is the sequence of the delivery that told us.
+	Delivery     uint64    `json:"delivery,omitempty"`
 	Sink         string    `json:"sink"`
 	Ticket       Ref       `json:"ticket"`
 	Conversation string    `json:"conversation,omitempty"`
@@ -155,6 +157,8 @@ type TicketChanged struct {
 
 // A Commented is a comment made at the desk.
 type Commented struct {
+	// Delivery is the sequence of the delivery that told us.
+	Delivery     uint64  `json:"delivery,omitempty"`
 	Sink         string  `json:"sink"`
 	Ticket       Ref     `json:"ticket"`
 	Conversation string  `json:"conversation,omitempty"`

@@ -69,8 +69,9 @@ var (
 type Options struct {
 	// Dir holds the embedded broker's store; it is locked. Empty with URL.
 	Dir string
-	// URL and Credentials (a file) reach an external cluster.
-	URL, Credentials string
+	// URL reaches an external cluster, with the content of a .creds file.
+	URL             string
+	CredentialsData []byte
 	// Replicas of every stream on an external cluster; 0 means 1.
 	Replicas int
 	// Durability of the embedded broker; "" means Disk.

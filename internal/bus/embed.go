@@ -29,8 +29,8 @@ func (b *Bus) connect() error {
 			return err
 		}
 		options = append(options, nats.InProcessServer(b.server))
-	} else if b.opts.Credentials != "" {
-		options = append(options, nats.UserCredentials(b.opts.Credentials))
+	} else if len(b.opts.CredentialsData) > 0 {
+		options = append(options, nats.UserCredentialBytes(b.opts.CredentialsData))
 	}
 	nc, err := nats.Connect(url, options...)
 	if err != nil {

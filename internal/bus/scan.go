@@ -208,3 +208,15 @@ func gather(ctx context.Context, msgs jetstream.MessagesContext, most int) ([]*M
 	}
 	return batch, nil
 }
+
+// Remove takes one message out of a stream. One that is gone already is no error.
+func (b *Bus) Remove(ctx context.Context, stream string, seq uint64) error {
+	err := translate(b.streams[stream].DeleteMsg(ctx, seq))
+	if err != nil {
+		if _, gone := b.Message(ctx, stream, seq); gone != nil {
+			return nil
+		}
+		return fmt.Errorf("remove %s %d: %w", stream, seq, err)
+	}
+	return nil
+}

@@ -28,8 +28,8 @@ type Options struct {
 	Log     *slog.Logger
 	// Channel returns an open channel by name, nil when there is none.
 	Channel func(name string) *channels.Opened
-	// FileURL returns where an agent can open a stored file, "" when nowhere.
-	FileURL func(blob string) string
+	// FileURL returns where an agent can open the nth file, from 0, of a message.
+	FileURL func(mid string, n int) string
 }
 
 // Settings are what the configuration says of one sink.

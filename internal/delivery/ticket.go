@@ -84,7 +84,7 @@ func (t *turn) text() string {
 		case a.Missing != "":
 			extra = append(extra, fmt.Sprintf("Attachment %q is missing: %s", a.Name, a.Missing))
 		case t.k.s.Attacher == nil && !t.inline() || t.tooLarge(a):
-			extra = append(extra, strings.TrimSpace(fmt.Sprintf("Attachment %q, %d bytes %s", fileName(a, i+1), a.Size, t.url(a))))
+			extra = append(extra, strings.TrimSpace(fmt.Sprintf("Attachment %q, %d bytes %s", fileName(a, i+1), a.Size, t.url(i))))
 		}
 	}
 	for _, d := range m.Degraded {
@@ -107,11 +107,11 @@ func (t *turn) text() string {
 	return text + below
 }
 
-func (t *turn) url(a schemas.Attachment) string {
+func (t *turn) url(n int) string {
 	if t.k.o.FileURL == nil {
 		return ""
 	}
-	return t.k.o.FileURL(a.Blob)
+	return t.k.o.FileURL(t.mid, n)
 }
 
 func (t *turn) tooLarge(a schemas.Attachment) bool {

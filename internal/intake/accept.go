@@ -17,7 +17,7 @@ import (
 // receive takes one request in and returns what the vendor hears. A vendor hears
 // a yes only when the delivery is durable.
 func (in *Intake) receive(r *http.Request, s *source, started time.Time) hook.Answer {
-	if s.form && r.Method == http.MethodPost && !in.limits.allow(in.address(r), started) {
+	if s.limits != nil && r.Method == http.MethodPost && !s.limits.allow(in.address(r), started) {
 		in.o.Metrics.Refused(s.name, telemetry.TooMany)
 		a := hook.Text(http.StatusTooManyRequests, "text/plain; charset=utf-8", "too many messages from this address, please wait a minute\n")
 		a.Header.Set("Retry-After", "60")

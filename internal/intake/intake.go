@@ -34,8 +34,6 @@ type Options struct {
 	PublicURL string
 	// Proxies are the addresses whose X-Forwarded-For is believed.
 	Proxies []netip.Prefix
-	// FormRate is how many posts a minute one address may send to a form; 0 means 60.
-	FormRate int
 	// Realm is the scope that mail channels share.
 	Realm string
 }
@@ -46,7 +44,6 @@ type Intake struct {
 	public  *url.URL
 	mu      sync.Mutex
 	sources map[string]*source
-	limits  *addressLimits
 }
 
 // A source is one way in: a channel, or a sink's way back.
@@ -61,16 +58,14 @@ type source struct {
 	params  []string
 	refuse  int
 	form    bool
+	limits  *addressLimits // nil: none
 	every   time.Duration
 	wake    chan struct{}
 }
 
 // New returns an Intake without sources.
 func New(o Options) (*Intake, error) {
-	if o.FormRate == 0 {
-		o.FormRate = 60
-	}
-	in := &Intake{o: o, sources: map[string]*source{}, limits: newAddressLimits(o.FormRate)}
+	in := &Intake{o: o, sources: map[string]*source{}}
 	if o.PublicURL != "" {
 		u, err := url.Parse(o.PublicURL)
 		if err != nil {
@@ -81,10 +76,22 @@ func New(o Options) (*Intake, error) {
 	return in, nil
 }
 
+// A form that says nothing else takes so many posts a minute from one address.
+const formRate = 60
+
 // AddChannel makes a channel a source. Names are unique over channels and sinks.
-func (in *Intake) AddChannel(c *channels.Opened) {
+// One address may send n deliveries per span; n 0 limits forms only.
+func (in *Intake) AddChannel(c *channels.Opened, n int, per time.Duration) {
+	if n == 0 && c.Traits.Form {
+		n, per = formRate, time.Minute
+	}
+	var limits *addressLimits
+	if n > 0 {
+		limits = newAddressLimits(n, per)
+	}
 	in.add(&source{
-		name: c.Name, subject: record.InSubject(c.Name), channel: true, webhook: c.Webhook, poller: c.Poller,
+		limits: limits,
+		name:   c.Name, subject: record.InSubject(c.Name), channel: true, webhook: c.Webhook, poller: c.Poller,
 		maxBody: c.Traits.MaxBody, secrets: c.Traits.Secrets, params: c.Traits.SecretParams,
 		refuse: c.Traits.RefuseStatus, form: c.Traits.Form, every: c.Traits.PollEvery,
 	})

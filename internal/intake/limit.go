@@ -13,9 +13,10 @@ const maxAddresses = 20000
 
 // addressLimits are token buckets per address (IPv6: per /64).
 type addressLimits struct {
-	perMinute int
-	mu        sync.Mutex
-	buckets   map[netip.Prefix]*addressLimit
+	every   rate.Limit
+	burst   int
+	mu      sync.Mutex
+	buckets map[netip.Prefix]*addressLimit
 }
 
 type addressLimit struct {
@@ -23,8 +24,11 @@ type addressLimit struct {
 	used    time.Time
 }
 
-func newAddressLimits(perMinute int) *addressLimits {
-	return &addressLimits{perMinute: perMinute, buckets: map[netip.Prefix]*addressLimit{}}
+// newAddressLimits lets an address send n times per span, a third of them at once.
+func newAddressLimits(n int, per time.Duration) *addressLimits {
+	return &addressLimits{
+		every: rate.Limit(float64(n) / per.Seconds()), burst: max(n/3, 1), buckets: map[netip.Prefix]*addressLimit{},
+	}
 }
 
 func (l *addressLimits) allow(a netip.Addr, now time.Time) bool {
@@ -43,7 +47,7 @@ func (l *addressLimits) allow(a netip.Addr, now time.Time) bool {
 		if len(l.buckets) >= maxAddresses {
 			l.forget(now)
 		}
-		b = &addressLimit{limiter: rate.NewLimiter(rate.Limit(float64(l.perMinute)/60), max(l.perMinute/3, 1))}
+		b = &addressLimit{limiter: rate.NewLimiter(l.every, l.burst)}
 		l.buckets[key] = b
 	}
 	b.used = now

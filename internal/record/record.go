@@ -350,3 +350,6 @@ func Decode[T any](data []byte) (T, error) {
 	}
 	return v, nil
 }
+
+// JobMessage returns the message of a job from its headers.
+func JobMessage(m *bus.Msg) string { return m.Header[hMessage] }

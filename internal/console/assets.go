@@ -24,7 +24,8 @@ type asset struct {
 	kind string
 }
 
-func loadAssets() map[string]asset {
+// mustAssets reads what is embedded; it cannot be missing.
+func mustAssets() map[string]asset {
 	files, err := assetFiles.ReadDir("assets")
 	if err != nil {
 		panic(err) // embedded

@@ -2,6 +2,7 @@ package console
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,16 +21,13 @@ type chartView struct {
 
 type bar struct {
 	Y, TextY       int
-	X, Width, Note float64
+	X, Width, Note string
 	// Class is the colour, End puts the note left of the bar.
 	Class, Name, Words string
 	End                bool
 }
 
-type tick struct {
-	X    float64
-	Text string
-}
+type tick struct{ X, Text string }
 
 const (
 	chartLeft  = 160.0
@@ -63,26 +61,26 @@ func callChart(calls []schemas.Call) *chartView {
 	v.Label = fmt.Sprintf("Of %s, %s went to %s.", took(whole), took(slowest.Took), callWords(slowest))
 	scale := chartWidth / float64(whole)
 	for i, c := range calls {
-		b := bar{Y: 18 + 21*i, TextY: 28 + 21*i, X: chartLeft + float64(c.At.Sub(first))*scale, Class: "f1",
-			Name: callWords(c), Words: took(c.Took)}
-		b.Width = max(2.5, float64(c.Took)*scale)
+		b := bar{Y: 18 + 21*i, TextY: 28 + 21*i, Class: "f1", Name: callWords(c), Words: took(c.Took)}
 		if c.Outcome == "unknown" || c.Outcome == "no" {
 			b.Class = "f2"
 		}
-		if b.Note = b.X + b.Width + 6; b.Note > 520 {
-			b.Note, b.End = b.X-6, true
-			if b.Note < chartLeft+60 {
-				b.Note, b.End = b.X+b.Width-60, false
-			}
+		x, width := chartLeft+float64(c.At.Sub(first))*scale, max(2.5, float64(c.Took)*scale)
+		note := x + width + 6
+		if note > 540 && x > chartLeft+60 { // no room at the right
+			note, b.End = x-6, true
 		}
+		b.X, b.Width, b.Note = unit(x), unit(width), unit(note)
 		v.Bars = append(v.Bars, b)
 	}
 	for i := range 5 {
-		v.Ticks = append(v.Ticks, tick{X: chartLeft + chartWidth*float64(i)/4, Text: took(whole * time.Duration(i) / 4)})
+		v.Ticks = append(v.Ticks, tick{X: unit(chartLeft + chartWidth*float64(i)/4), Text: took(whole * time.Duration(i) / 4)})
 	}
 	v.Ticks[0].Text = "0"
 	return v
 }
+
+func unit(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) }
 
 // callWords says what a call was.
 func callWords(c schemas.Call) string {
@@ -102,11 +100,11 @@ func answerWords(outcome string) answerView {
 	case "no":
 		return answerView{"bad", "x", "refused"}
 	case "adopted":
-		return answerView{"ok", "check", "found by our key, adopted and not done twice"}
+		return answerView{"ok", "check", "found, not done twice"}
 	case "absent":
 		return answerView{"dim", "skip", "not there"}
 	default:
-		return answerView{"warn", "wait", "no clear answer: outcome unknown"}
+		return answerView{"warn", "wait", "no clear answer"}
 	}
 }
 

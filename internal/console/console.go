@@ -78,7 +78,7 @@ func New(opts Options) *Console {
 	}
 	c := &Console{
 		opts:    opts,
-		assets:  loadAssets(),
+		assets:  mustAssets(),
 		limit:   newLimiter(opts.Now),
 		forms:   newNonces(1024),
 		hashing: make(chan struct{}, 2),
@@ -86,7 +86,7 @@ func New(opts Options) *Console {
 		streams: make(chan struct{}, maxStreams),
 	}
 	c.symbols = loadSymbols(c.assets["icons.svg"].body)
-	c.pages = loadPages(c.funcs())
+	c.pages = mustPages(c.funcs())
 	c.decoy = hashPassword(newToken())
 	c.handler = c.protect(c.routes())
 	return c

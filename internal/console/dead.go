@@ -107,7 +107,7 @@ func (c *Console) letterView(row ledger.DeadRow, v *visitor, form string) letter
 	case "reply":
 		l.Verb, l.What = "Send it again", "An answer did not reach the customer. Sending it again may show it to them twice if the first try did arrive."
 	default:
-		l.Verb, l.What = "Retry", "The desk refused it, and a refusal is not repeated by itself. Mend the cause, then retry; the rules decide anew."
+		l.Verb, l.What = "Retry", "The desk refused it, and a refusal is not repeated by itself. Mend the cause, then retry."
 	}
 	return l
 }

@@ -49,6 +49,9 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request, v *visitor) err
 		return nil
 	}
 	s := &stream{c: c, w: w, ctl: http.NewResponseController(w), r: r, v: v, q: flowQuery(r.URL.Query()), told: map[string]string{}}
+	if !v.Reads() {
+		s.q.Text = strings.TrimPrefix(s.q.Text, "#")
+	}
 	after := r.Header.Get("Last-Event-ID")
 	if after == "" {
 		after = r.URL.Query().Get("after")

@@ -159,6 +159,7 @@ func (f *fakeLedger) Subscribe() (<-chan struct{}, func()) {
 func (f *fakeLedger) add(r ledger.FlowRow) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	r.Seq = max(r.Seq, 1)
 	for i := range f.flow {
 		r.Seq = max(r.Seq, f.flow[i].Seq+1)
 	}

@@ -18,7 +18,6 @@ type flowView struct {
 	flowParts
 	Query    ledger.FlowQuery
 	Rows     []ledger.FlowRow
-	Channels []string
 	Outcomes []choice
 	// Events is the address of the stream, "" on a page of older messages.
 	Events string
@@ -89,9 +88,6 @@ func (c *Console) flow(w http.ResponseWriter, r *http.Request, v *visitor) error
 	if view.flowParts, err = c.parts(r); err != nil {
 		return err
 	}
-	for _, in := range view.flowParts.Channels {
-		view.Channels = append(view.Channels, in.Name)
-	}
 	view.Live = q.Before == ""
 	if view.Live {
 		view.Events = "/events?" + flowLink(q, "after", strconv.FormatUint(newest(rows), 10))
@@ -124,6 +120,9 @@ func flowLink(q ledger.FlowQuery, name, value string) string {
 // rows returns the rows of q as v may see them. Viewers find by number only: to
 // search the text would be to read it, word by word.
 func (c *Console) rows(r *http.Request, v *visitor, q ledger.FlowQuery) ([]ledger.FlowRow, error) {
+	if !v.Reads() {
+		q.Text = strings.TrimPrefix(q.Text, "#")
+	}
 	rows, err := c.opts.Ledger.Flow(r.Context(), q)
 	if err != nil {
 		return nil, fmt.Errorf("read flow: %w", err)
@@ -142,7 +141,7 @@ func visible(v *visitor, q ledger.FlowQuery, row ledger.FlowRow) (ledger.FlowRow
 	if v.Reads() {
 		return row, true
 	}
-	ok := q.Text == "" || q.Text == row.ID || strings.TrimPrefix(q.Text, "#") == row.Ticket.ID
+	ok := q.Text == "" || q.Text == row.ID || q.Text == row.Ticket.ID
 	return maskRow(row), ok
 }
 

@@ -77,6 +77,7 @@ func maskStory(s ledger.Story) ledger.Story {
 	s.FlowRow = maskRow(s.FlowRow)
 	m := s.Message
 	m.Subject, m.HTML = mask(m.Subject), ""
+	m.VendorID, m.Edits, m.ReplyTo = mask(m.VendorID), mask(m.Edits), mask(m.ReplyTo) // some vendors' ids are addresses
 	m.Requester, m.Attachments = maskRequester(m.Requester), maskFiles(m.Attachments)
 	m.Fields = maskFields(m.Fields)
 	s.Message = m
@@ -104,10 +105,10 @@ func maskFields(fields []schemas.Field) []schemas.Field {
 }
 
 func maskTicket(t ledger.TicketRow) ledger.TicketRow {
-	t.Subject, t.LastWords, t.Requester = mask(t.Subject), mask(t.LastWords), maskName(t.Requester)
-	if t.Waiting {
+	if t.Waiting || t.LastBy == t.Requester {
 		t.LastBy = maskName(t.LastBy)
 	}
+	t.Subject, t.LastWords, t.Requester = mask(t.Subject), mask(t.LastWords), maskName(t.Requester)
 	return t
 }
 

@@ -223,8 +223,9 @@ func (c *Console) fragment(page, name string, data any) (string, error) {
 	return strings.Join(strings.Fields(b.String()), " "), nil
 }
 
-// loadPages reads the templates: each page is the base with its own content.
-func loadPages(funcs template.FuncMap) map[string]*template.Template {
+// mustPages reads the embedded templates: each page is the base with its own
+// content.
+func mustPages(funcs template.FuncMap) map[string]*template.Template {
 	base := template.Must(template.New("base").Funcs(funcs).ParseFS(templateFiles, "templates/base.html", "templates/parts.html"))
 	pages := map[string]*template.Template{}
 	files, err := templateFiles.ReadDir("templates")

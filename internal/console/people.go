@@ -16,9 +16,9 @@ type personView struct {
 	Person  schemas.Requester
 	Thread  []entryView
 	Tickets []ticketLink
-	// Messages, Replies, First and Last sum the timeline up.
+	// Messages, Replies, First and Channels sum the timeline up.
 	Messages, Replies int
-	First, Last       time.Time
+	First             time.Time
 	Channels          []string
 }
 
@@ -38,9 +38,6 @@ func (c *Console) person(w http.ResponseWriter, r *http.Request, v *visitor) err
 	for _, e := range entries {
 		if view.First.IsZero() || e.At.Before(view.First) {
 			view.First = e.At
-		}
-		if e.At.After(view.Last) {
-			view.Last = e.At
 		}
 		switch e.Kind {
 		case entryMessage:

@@ -69,7 +69,7 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, u user) error {
 	now := c.opts.Now().UTC()
 	token := newToken()
 	s := session{Schema: schemas.Version, User: u.Name, Era: u.Era, Began: now, Seen: now}
-	if _, err := c.opts.Accounts.Create(r.Context(), sessionOf(token), encode(s)); err != nil {
+	if _, err := c.opts.Accounts.Create(r.Context(), sessionOf(token), mustEncode(s)); err != nil {
 		return fmt.Errorf("store session: %w", err)
 	}
 	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: token, Path: "/", MaxAge: int(ageLimit.Seconds()),
@@ -102,7 +102,7 @@ func (c *Console) visitor(r *http.Request) (*visitor, error) {
 	}
 	if now.Sub(s.Seen) > touchEvery {
 		s.Seen = now
-		if _, err := c.opts.Accounts.Update(ctx, key, encode(s), rev); err != nil && !errors.Is(err, ErrConflict) {
+		if _, err := c.opts.Accounts.Update(ctx, key, mustEncode(s), rev); err != nil && !errors.Is(err, ErrConflict) {
 			return nil, fmt.Errorf("touch session: %w", err)
 		}
 	}

@@ -98,7 +98,7 @@ func tickets() []ledger.TicketView {
 	return []ledger.TicketView{
 		{TicketRow: ledger.TicketRow{Sink: "inbox", Ticket: schemas.Ref{ID: "1190"}, Subject: "Tail servo lost, order 7731", Requester: "Marit Oden", RequesterID: "p/41", LastWords: "It is a present for Friday", LastBy: "Marit Oden", LastAt: ago(4 * time.Second), OpenedAt: ago(20 * time.Minute), Channels: []string{"shop-sms", "website"}, Urgency: "critical", Priority: "urgent", Category: "orders", Queue: "escalations", Assignee: "noor", Status: schemas.StatusOpen, Tags: []string{"lake"}, Messages: 2, Waiting: true},
 			Person: marit, Others: []ledger.TicketRow{old}, Entries: []ledger.Entry{
-				{At: ago(20 * time.Minute), Kind: "message", Author: "Marit Oden", Role: schemas.ByRequester, Channel: "shop-sms", Text: smsText, Message: "m-sms", Visibility: schemas.Public, Attachments: []schemas.Attachment{{Name: "tail.jpg", Size: 214_000, Blob: "blob-1"}}},
+				{At: ago(20 * time.Minute), Kind: "message", Author: "Marit Oden", Role: schemas.ByRequester, Channel: "shop-sms", Text: smsText, Message: "m-sms", Sink: "inbox", Ticket: schemas.Ref{ID: "1190"}, Visibility: schemas.Public, Attachments: []schemas.Attachment{{Name: "tail.jpg", Size: 214_000, Blob: "blob-1"}}},
 				{At: ago(19 * time.Minute), Kind: "change", Author: "noor", Text: "took the ticket"},
 				{At: ago(15 * time.Minute), Kind: "note", Author: "Finn Albers", Role: schemas.ByAgent, Text: "Courier says the label lost its house number.", Visibility: schemas.Internal},
 				{At: ago(12 * time.Minute), Kind: "reply", Author: "noor", Role: schemas.ByAgent, Channel: "shop-sms", Text: "Hello Marit, a new servo is on the van.\nNoor", Visibility: schemas.Public, Reply: "r1", State: "delivered"},

@@ -19,9 +19,7 @@ type ticketView struct {
 	Thread []entryView
 	// Answers says that the ticket is answered here; Acts that this visitor may.
 	Answers, Acts bool
-	// Where names the channel on which an answer goes out.
-	Where    string
-	Statuses []schemas.Status
+	Statuses      []schemas.Status
 	// Text, Note and Problem bring a refused form back.
 	Text    string
 	Note    bool
@@ -75,11 +73,6 @@ func (c *Console) ticketView(r *http.Request, v *visitor) (*ticketView, error) {
 	view := &ticketView{shell: s, TicketView: t, Thread: entryViews(t.Entries), Statuses: settable}
 	view.Answers = c.opts.Actions.Answers(t.Sink)
 	view.Acts = view.Answers && v.Role.may(Agent) && t.Status != schemas.StatusClosed
-	for _, e := range t.Entries {
-		if e.Kind == entryMessage {
-			view.Where = e.Channel
-		}
-	}
 	return view, nil
 }
 

@@ -95,6 +95,9 @@ func (c *Console) tickets(w http.ResponseWriter, r *http.Request, v *visitor) er
 // ticketRows returns the tickets of q as v may see them. As with messages,
 // viewers find by number only.
 func (c *Console) ticketRows(r *http.Request, v *visitor, q ledger.TicketQuery) ([]ledger.TicketRow, int, error) {
+	if !v.Reads() {
+		q.Text = strings.TrimPrefix(q.Text, "#")
+	}
 	rows, total, err := c.opts.Ledger.Tickets(r.Context(), q)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read tickets: %w", err)
@@ -107,7 +110,7 @@ func (c *Console) ticketRows(r *http.Request, v *visitor, q ledger.TicketQuery) 
 	}
 	var found []ledger.TicketRow
 	for _, t := range rows {
-		if t.Ticket.ID == strings.TrimPrefix(q.Text, "#") {
+		if t.Ticket.ID == q.Text {
 			found = append(found, maskTicket(t))
 		}
 	}

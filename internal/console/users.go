@@ -112,7 +112,7 @@ func (c *Console) SetPassword(ctx context.Context, name string, role Role, passw
 				u.Role = role
 			}
 			u.Hash, u.Era, u.Changed = hashPassword(password), u.Era+1, c.opts.Now().UTC()
-			_, err = c.opts.Accounts.Update(ctx, keyOf(name), encode(u), rev)
+			_, err = c.opts.Accounts.Update(ctx, keyOf(name), mustEncode(u), rev)
 		}
 		if !errors.Is(err, ErrConflict) {
 			return err
@@ -123,7 +123,7 @@ func (c *Console) SetPassword(ctx context.Context, name string, role Role, passw
 
 func (c *Console) create(ctx context.Context, name string, role Role, password string) error {
 	u := user{Schema: schemas.Version, Name: name, Role: role, Hash: hashPassword(password), Era: 1, Changed: c.opts.Now().UTC()}
-	if _, err := c.opts.Accounts.Create(ctx, keyOf(name), encode(u)); err != nil {
+	if _, err := c.opts.Accounts.Create(ctx, keyOf(name), mustEncode(u)); err != nil {
 		return fmt.Errorf("create user %s: %w", name, err)
 	}
 	return nil
@@ -146,8 +146,8 @@ func (c *Console) read(ctx context.Context, key string, into any) (uint64, error
 	return rev, nil
 }
 
-// encode writes a record of ours; such records always can be written.
-func encode(v any) []byte {
+// mustEncode writes a record of ours; such records always can be written.
+func mustEncode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
 		panic(err)

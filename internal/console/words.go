@@ -18,7 +18,7 @@ func (c *Console) funcs() template.FuncMap {
 	return template.FuncMap{
 		"icon": icon, "kindIcon": func(name string) template.HTML { return icon(c.kindIcon(name)) },
 		"clock": c.clock, "when": c.when, "exact": c.exact, "ago": c.ago, "iso": iso,
-		"took": took, "num": num, "count": count, "size": size, "digest": digest, "initials": initials,
+		"took": took, "num": num, "count": count, "size": size, "digest": digest, "short": short, "initials": initials,
 		"messageURL": messageURL, "ticketURL": ticketURL, "personURL": personURL, "deadURL": deadURL,
 		"words": plainWords, "add": func(a, b int) int { return a + b },
 		"callWords": callWords, "answerWords": answerWords,
@@ -154,6 +154,14 @@ func size(n int64) string {
 func digest(s string) string {
 	s = strings.TrimPrefix(s, "sha256:")
 	return s[:min(len(s), 10)]
+}
+
+// short shows the beginning of a key of ours.
+func short(key string) string {
+	if len(key) <= 14 {
+		return key
+	}
+	return key[:11] + "…"
 }
 
 func initials(name string) string {

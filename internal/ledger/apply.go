@@ -66,7 +66,10 @@ func (l *Ledger) apply(ctx context.Context, p *position, events []Event) error {
 				return err
 			}
 			l.truncate = true
-			fresh = fresh[1:]
+			// What was erased may come once more in this very batch.
+			if fresh, err = l.w.unseen(ctx, fresh[1:]); err != nil {
+				return err
+			}
 			continue
 		}
 		if n < 0 {
@@ -87,16 +90,38 @@ type change struct {
 	body any
 }
 
-// fresh reads the events and leaves out those that the ledger has.
+// fresh reads the events and leaves out those that the ledger has seen. A repeated
+// Decided or Filed is left to the rows: they know what is decided and filed.
 func (w *writer) fresh(ctx context.Context, events []Event) (fresh []change, skipped int, err error) {
-	type ce [16]byte
-	known := make(map[ce]bool, len(events))
-	keys := make([]any, len(events))
+	fresh = make([]change, len(events))
 	for i, e := range events {
 		sum := sha256.Sum256([]byte(e.ID))
-		keys[i] = sum[:16]
+		fresh[i] = change{Event: e, ce: sum[:16]}
 	}
-	err = w.seen.query(ctx, keys, func(rows *sql.Rows) error {
+	if fresh, err = w.unseen(ctx, fresh); err != nil {
+		return nil, 0, err
+	}
+	read := fresh[:0]
+	for _, c := range fresh {
+		var ok bool
+		if c.body, ok = decode(c.Event); !ok || c.ID == "" {
+			skipped++
+			continue
+		}
+		read = append(read, c)
+	}
+	return read, skipped, nil
+}
+
+// unseen leaves out those changes that were seen before, or come twice.
+func (w *writer) unseen(ctx context.Context, changes []change) ([]change, error) {
+	type ce [16]byte
+	known := make(map[ce]bool, len(changes))
+	keys := make([]any, len(changes))
+	for i, c := range changes {
+		keys[i] = c.ce
+	}
+	err := w.seen.query(ctx, keys, func(rows *sql.Rows) error {
 		var id sql.RawBytes
 		if err := rows.Scan(&id); err != nil {
 			return err
@@ -105,23 +130,17 @@ func (w *writer) fresh(ctx context.Context, events []Event) (fresh []change, ski
 		return nil
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	fresh = make([]change, 0, len(events))
-	for i, e := range events {
-		id := keys[i].([]byte)
-		if known[ce(id)] {
+	fresh := make([]change, 0, len(changes))
+	for _, c := range changes {
+		if known[ce(c.ce)] {
 			continue
 		}
-		known[ce(id)] = true
-		body, ok := decode(e)
-		if !ok || e.ID == "" {
-			skipped++
-			continue
-		}
-		fresh = append(fresh, change{Event: e, ce: id, body: body})
+		known[ce(c.ce)] = true
+		fresh = append(fresh, c)
 	}
-	return fresh, skipped, nil
+	return fresh, nil
 }
 
 // decode reads the body of an event; false for what is not understood.
@@ -178,7 +197,7 @@ type batch struct {
 	last     map[name]int64
 	letters  map[string]letter
 
-	events, text, people, names []any
+	events, seen, text, people, names []any
 	// later are statements on small tables, run after the rows are written.
 	later []statement
 }
@@ -202,7 +221,8 @@ func (w *writer) project(ctx context.Context, changes []change) error {
 	b := &batch{
 		w: w, messages: make(map[string]*message, len(changes)), tickets: make(map[ticketKey]*ticket, len(changes)),
 		entries: map[string]*entry{}, tally: newTally(), last: map[name]int64{}, letters: map[string]letter{},
-		events: make([]any, 0, len(eventsTable.cols)*len(changes)),
+		events: make([]any, 0, len(eventsTable.cols)*len(changes)), text: make([]any, 0, len(textTable.cols)*len(changes)),
+		people: make([]any, 0, len(peopleTable.cols)*len(changes)),
 	}
 	if err := b.load(ctx, changes); err != nil {
 		return fmt.Errorf("load rows: %w", err)
@@ -336,7 +356,10 @@ func (n *named) add(c change) {
 
 // flush writes all that changed.
 func (b *batch) flush(ctx context.Context) error {
-	var messages, outcomes, tickets, entries []any
+	messages := make([]any, 0, len(b.order)*len(messagesTable.cols))
+	outcomes := make([]any, 0, len(b.order)*len(outcomesTable.cols))
+	tickets := make([]any, 0, len(b.torder)*len(ticketsTable.cols))
+	entries := make([]any, 0, len(b.eorder)*len(entriesTable.cols))
 	for _, m := range b.order {
 		b.tally.count(m, 1)
 		if m.dirty {
@@ -363,7 +386,7 @@ func (b *batch) flush(ctx context.Context) error {
 		bulk *bulk
 		args []any
 	}{
-		{&b.w.events, b.events}, {&b.w.messages, messages}, {&b.w.outcomes, outcomes}, {&b.w.people, b.people},
+		{&b.w.seenRows, b.seen}, {&b.w.events, b.events}, {&b.w.messages, messages}, {&b.w.outcomes, outcomes}, {&b.w.people, b.people},
 		{&b.w.tickets, tickets}, {&b.w.entries, entries}, {&b.w.text, b.text}, {&b.w.books, books}, {&b.w.rates, rates},
 		{&b.w.nameRows, b.names},
 	} {

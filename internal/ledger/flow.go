@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -27,7 +28,7 @@ func (l *Ledger) Flow(ctx context.Context, q FlowQuery) ([]FlowRow, error) {
 		}
 		out, err = flowRows(ctx, tx, ms, q.Sink)
 		if q.After != 0 {
-			slices.SortStableFunc(out, func(a, b FlowRow) int { return int(int64(a.Seq) - int64(b.Seq)) })
+			slices.SortStableFunc(out, func(a, b FlowRow) int { return cmp.Compare(a.Seq, b.Seq) })
 			out = slices.DeleteFunc(out, func(r FlowRow) bool { return r.Seq <= q.After })
 		}
 		return err
@@ -92,13 +93,16 @@ func searchMessages(w *where, text string) bool {
 	case expr == "" && id == "":
 		return false
 	case id == "":
-		w.conds = append(w.conds, matching("m.seq", w.arg(expr)))
+		w.conds = append(w.conds, "m.seq IN ("+matches(w.arg(expr))+")")
 		return true
 	}
 	byID := w.arg(id)
-	cond := "(m.id = " + byID + " OR m.of = " + byID + " OR m.seq IN (SELECT o.msg FROM outcomes o JOIN tickets t ON t.n = o.ticket WHERE t.id = " + byID + " AND o.ticket <> 0)"
+	// A union, because a condition with OR would read every row.
+	cond := "m.seq IN (SELECT seq FROM messages WHERE id = " + byID +
+		" UNION SELECT seq FROM messages WHERE of = " + byID + " AND of <> ''" +
+		" UNION SELECT o.msg FROM tickets t JOIN outcomes o ON o.ticket = t.n WHERE t.id = " + byID + " AND o.ticket <> 0"
 	if expr != "" {
-		cond += " OR " + matching("m.seq", w.arg(expr))
+		cond += " UNION " + matches(w.arg(expr))
 	}
 	w.conds = append(w.conds, cond+")")
 	return true

@@ -17,7 +17,7 @@ func (w *writer) forget(ctx context.Context, c change) error {
 		return fmt.Errorf("forget: body is %T", c.body)
 	}
 	b := &batch{w: w, messages: map[string]*message{}, tally: newTally(), last: map[name]int64{}}
-	b.event(c, noStory, 0)
+	b.seen = append(b.seen, c.ce)
 	var seqs []int64
 	tickets := map[int64]bool{}
 	rows, err := w.conn.QueryContext(ctx, "SELECT id FROM messages WHERE conv = $1 AND conv <> ''", f.Conversation)
@@ -79,15 +79,20 @@ func (w *writer) forgetWords(ctx context.Context, m *message) error {
 			return err
 		}
 	}
-	_, err := w.conn.ExecContext(ctx, "UPDATE events SET body = NULL, msg = 0, kind = 0 WHERE seq = $1", m.decided)
-	return err
+	return nil
 }
 
+// storied selects the events of the message $1.
+const storied = `SELECT decided FROM messages WHERE seq = $1 UNION SELECT filed FROM outcomes WHERE msg = $1
+	UNION SELECT seq FROM events WHERE msg = $1 AND kind > 2`
+
+// forgetRows deletes the rows of the messages, with numbers seqs, and of what else
+// the conversation has.
 func (w *writer) forgetRows(ctx context.Context, conv string, ids []string, seqs []int64) error {
 	for i, seq := range seqs {
 		for _, q := range []string{
-			"UPDATE events SET body = NULL, msg = 0, kind = 0 WHERE seq IN (SELECT filed FROM outcomes WHERE msg = $1)",
-			"UPDATE events SET body = NULL, msg = 0, kind = 0 WHERE msg = $1 AND kind > 2",
+			"INSERT INTO seen (ce) SELECT ce FROM events WHERE seq IN (" + storied + ") ON CONFLICT (ce) DO NOTHING",
+			"DELETE FROM events WHERE seq IN (" + storied + ")",
 			"DELETE FROM outcomes WHERE msg = $1",
 			"DELETE FROM messages WHERE seq = $1",
 		} {

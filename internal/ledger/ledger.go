@@ -86,7 +86,8 @@ func Open(ctx context.Context, path string) (*Ledger, error) {
 var errVersion = errors.New("file of another version")
 
 func open(ctx context.Context, path string) (*Ledger, error) {
-	wdsn, err := source(path, "cache_size(-16000)", "wal_autocheckpoint(4000)")
+	// There is one writer: it waits for nobody but, when it empties the log, readers.
+	wdsn, err := source(path, "busy_timeout(500)", "cache_size(-16000)", "wal_autocheckpoint(8000)")
 	if err != nil {
 		return nil, err
 	}

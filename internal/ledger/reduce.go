@@ -13,8 +13,7 @@ import (
 // What an event is in the table of events; those above filedEvent are found by
 // their message, those below by the rows that name them.
 const (
-	noStory = iota
-	decidedEvent
+	decidedEvent = iota + 1
 	filedEvent
 	duplicateEvent
 	endedEvent
@@ -24,17 +23,16 @@ const (
 	filedAgain
 )
 
-// event writes the row of c. Its body is kept where a story tells it.
+// event writes the row of c, which belongs to the story of msg.
 func (b *batch) event(c change, kind int, msg int64) {
-	var body []byte
-	if kind != noStory {
-		body = c.Data
-	}
-	b.events = append(b.events, int64(c.Seq), c.ce, msg, kind, body)
+	b.events = append(b.events, int64(c.Seq), c.ce, msg, kind, c.Data)
 }
 
 // reduce does what c says to the rows.
 func (b *batch) reduce(ctx context.Context, c change) error {
+	if c.Type != schemas.EventDecided && c.Type != schemas.EventFiled {
+		b.seen = append(b.seen, c.ce)
+	}
 	switch v := c.body.(type) {
 	case *schemas.Decided:
 		return b.decided(ctx, c, v)
@@ -91,8 +89,7 @@ func (b *batch) decided(ctx context.Context, c change, d *schemas.Decided) error
 		b.text = append(b.text, m.seq, document(&d.Message))
 		m.decided = int64(c.Seq)
 	case int64(d.Version) <= m.version:
-		b.event(c, decidedAgain, m.seq)
-		return nil
+		return nil // a repeat
 	default:
 		b.event(c, decidedAgain, m.seq)
 	}
@@ -130,7 +127,7 @@ func (b *batch) read(m *message, d *schemas.Decided) {
 		b.people = append(b.people, who, m.seq)
 	}
 	b.name("channel", m.channel)
-	b.seen("channel", m.channel, m.at)
+	b.alive("channel", m.channel, m.at)
 }
 
 // persons returns the hashes by which the requester is known, the strongest first.
@@ -193,11 +190,14 @@ func (b *batch) route(m *message, c change, d *schemas.Decided) {
 func (b *batch) filed(ctx context.Context, c change, f *schemas.Filed) error {
 	m := b.message(f.Message, f.Conversation, c)
 	o := m.outcome(f.Sink)
-	o.seq = int64(c.Seq)
 	if o.state == filed {
-		b.event(c, filedAgain, m.seq)
-		return nil
+		if int64(f.Version) > o.version {
+			o.version, o.seq = int64(f.Version), int64(c.Seq)
+			b.event(c, filedAgain, m.seq)
+		}
+		return nil // else a repeat
 	}
+	o.seq = int64(c.Seq)
 	b.event(c, filedEvent, m.seq)
 	t := b.ticket(f.Sink, f.Ticket, c)
 	o.state, o.reason, o.at, o.ticket, o.filed = filed, "", micros(f.At), t.n, int64(c.Seq)
@@ -206,7 +206,7 @@ func (b *batch) filed(ctx context.Context, c change, f *schemas.Filed) error {
 		o.opened = 1
 	}
 	b.name("sink", f.Sink)
-	b.seen("sink", f.Sink, o.at)
+	b.alive("sink", f.Sink, o.at)
 	if o.dead != "" {
 		b.then(`UPDATE dead SET state = 'mended', acted = $1 WHERE message = $2 AND sink = $3 AND state IN ('waiting', 'retried')`,
 			o.at, m.id, o.sink)
@@ -348,8 +348,8 @@ func (b *batch) name(kind, value string) {
 	b.names = append(b.names, kind, value)
 }
 
-// seen takes note of the last sign of life of a channel or sink.
-func (b *batch) seen(side, who string, at int64) {
+// alive takes note of the last sign of life of a channel or sink.
+func (b *batch) alive(side, who string, at int64) {
 	n := name{side, who}
 	b.last[n] = max(b.last[n], at)
 }

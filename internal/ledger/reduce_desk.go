@@ -45,7 +45,6 @@ func (b *batch) ticketRow(ctx context.Context, n int64) (*ticket, error) {
 }
 
 func (b *batch) ticketChanged(c change, v *schemas.TicketChanged) {
-	b.event(c, noStory, 0)
 	t := b.ticket(v.Sink, v.Ticket, c)
 	b.name("sink", v.Sink)
 	when := micros(v.At)
@@ -136,7 +135,6 @@ func commentKey(v *schemas.Commented, seq uint64) string {
 }
 
 func (b *batch) commented(c change, v *schemas.Commented) {
-	b.event(c, noStory, 0)
 	t := b.ticket(v.Sink, v.Ticket, c)
 	b.name("sink", v.Sink)
 	e := b.entry(commentKey(v, c.Seq), c)
@@ -183,7 +181,6 @@ func attachments(files []schemas.File) string {
 }
 
 func (b *batch) replied(c change, v *schemas.Replied) {
-	b.event(c, noStory, 0)
 	e := b.entry("r"+v.Reply, c)
 	if e.kind == "" {
 		// The comment that it carries is not known yet, or never will be.
@@ -198,7 +195,7 @@ func (b *batch) replied(c change, v *schemas.Replied) {
 		e.ticket = b.ticket(v.Sink, v.Ticket, c).n
 	}
 	e.become(v.State, v.Reason, micros(v.At))
-	b.seen("channel", v.Channel, micros(v.At))
+	b.alive("channel", v.Channel, micros(v.At))
 	switch {
 	case v.Dead != "":
 		e.dead = v.Dead
@@ -212,7 +209,6 @@ func (b *batch) replied(c change, v *schemas.Replied) {
 }
 
 func (b *batch) receipted(c change, v *schemas.Receipted) {
-	b.event(c, noStory, 0)
 	when := micros(v.Receipt.At)
 	if when == 0 {
 		when = micros(v.At)
@@ -236,7 +232,6 @@ func (b *batch) receipted(c change, v *schemas.Receipted) {
 }
 
 func (b *batch) healthChanged(c change, v *schemas.HealthChanged) {
-	b.event(c, noStory, 0)
 	b.name(v.Side, v.Name)
 	b.then(`INSERT INTO health (side, name, state, reason, at, last) VALUES ($1, $2, $3, $4, $5, 0)
 		ON CONFLICT (side, name) DO UPDATE SET state = excluded.state, reason = excluded.reason, at = excluded.at
@@ -287,7 +282,6 @@ func (b *batch) requested(ctx context.Context, c change, r *schemas.Requested) e
 		WHERE excluded.acted >= dead.acted`,
 		r.Dead, micros(r.At), r.Message, r.Conversation, r.Sink, state, r.Actor.Name)
 	if row == nil {
-		b.event(c, noStory, 0)
 		return nil
 	}
 	b.event(c, requestedEvent, row.seq)

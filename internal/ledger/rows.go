@@ -3,6 +3,7 @@ package ledger
 import (
 	"database/sql"
 	"math"
+	"slices"
 	"strings"
 
 	"switchboard/schemas"
@@ -188,13 +189,15 @@ func (e *entry) scan(rows *sql.Rows) error {
 }
 
 // replyRank orders the states of a reply; a lower one that comes late is old news.
-var replyRank = map[string]int{"queued": 1, "unknown": 2, "sent": 3, "delivered": 4, "read": 5, "failed": 6}
+func replyRank(state string) int {
+	return slices.Index([]string{"", "queued", "unknown", "sent", "delivered", "read", "failed"}, state)
+}
 
 // become changes the state of a reply, unless the news is older than what is known.
 // What failed or is unknown may be sent again by a person.
 func (e *entry) become(state, reason string, at int64) {
 	again := (e.state == "failed" || e.state == "unknown") && at > e.stateAt
-	if replyRank[state] <= replyRank[e.state] && !again {
+	if replyRank(state) <= replyRank(e.state) && !again {
 		return
 	}
 	e.state, e.reason, e.stateAt, e.dirty = state, reason, at, true

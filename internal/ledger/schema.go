@@ -14,7 +14,7 @@ import (
 const version = 1
 
 // dataTables are all tables but the checkpoint; Reset drops them.
-var dataTables = [...]string{"events", "messages", "outcomes", "people", "tickets", "entries", "dead", "health", "books", "rates", "names", "ft"}
+var dataTables = [...]string{"events", "seen", "messages", "outcomes", "people", "tickets", "entries", "dead", "health", "books", "rates", "names", "ft"}
 
 // schema creates what is missing. Columns that rarely matter come last, times are
 // microseconds since 1970 (0 for none), and the row numbers of messages, tickets and
@@ -22,19 +22,23 @@ var dataTables = [...]string{"events", "messages", "outcomes", "people", "ticket
 //
 // The indexes are few, for each costs every message: partial ones hold only what is
 // out of the ordinary, and the counts that pages show are kept beside the rows (books,
-// rates) instead of being counted.
+// rates) instead of being counted. Above all few with keys without order: each costs a
+// page of its own for every row. That is why ids of events (seen) are kept only of
+// those whose repeat the rows do not show, and of those that were forgotten.
 const schema = `
 CREATE TABLE IF NOT EXISTS checkpoint (
 	one INTEGER PRIMARY KEY, created INTEGER NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, skipped INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS events (
-	seq INTEGER PRIMARY KEY, ce BLOB NOT NULL UNIQUE, msg INTEGER NOT NULL, kind INTEGER NOT NULL, body BLOB);
+	seq INTEGER PRIMARY KEY, ce BLOB NOT NULL, msg INTEGER NOT NULL, kind INTEGER NOT NULL, body BLOB);
 CREATE INDEX IF NOT EXISTS events_msg ON events(msg) WHERE kind > 2;
+CREATE TABLE IF NOT EXISTS seen (ce BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS messages (
 	seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, conv TEXT NOT NULL,
 	decided INTEGER NOT NULL, version INTEGER NOT NULL, at INTEGER NOT NULL, channel TEXT NOT NULL, kind TEXT NOT NULL,
 	requester TEXT NOT NULL, person BLOB, subject TEXT NOT NULL, words TEXT NOT NULL, attachments INTEGER NOT NULL,
 	category TEXT NOT NULL, urgency TEXT NOT NULL, keywords TEXT NOT NULL, delivery INTEGER NOT NULL, of TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS messages_conv ON messages(conv) WHERE conv <> '';
+CREATE INDEX IF NOT EXISTS messages_of ON messages(of) WHERE of <> '';
 CREATE TABLE IF NOT EXISTS outcomes (
 	msg INTEGER NOT NULL, sink TEXT NOT NULL, state INTEGER NOT NULL, n INTEGER NOT NULL, ticket INTEGER NOT NULL,
 	opened INTEGER NOT NULL, reason TEXT NOT NULL, rule TEXT NOT NULL, at INTEGER NOT NULL, seq INTEGER NOT NULL,
@@ -104,7 +108,8 @@ type table struct {
 }
 
 var (
-	eventsTable   = table{"events", "", 5, []string{"seq", "ce", "msg", "kind", "body"}}
+	eventsTable   = table{"events", "seq", 5, []string{"seq", "ce", "msg", "kind", "body"}}
+	seenTable     = table{"seen", "ce", 1, []string{"ce"}}
 	messagesTable = table{"messages", "seq", 3, []string{
 		"seq", "id", "conv", "decided", "version", "at", "channel", "kind", "requester", "person",
 		"subject", "words", "attachments", "category", "urgency", "keywords", "delivery", "of",
@@ -175,29 +180,33 @@ func marks(n int) string {
 
 // chunks are the numbers of rows that one statement takes: the price of a call is
 // shared by many rows, and a quiet shop's single row costs no more than itself.
-var chunks = [...]int{64, 8, 1}
+var chunks = []int{64, 8, 1}
+
+// textChunks begin higher, for FTS5 writes a segment for every statement.
+var textChunks = []int{512, 64, 8, 1}
 
 // A bulk is a statement prepared for each of chunks.
 type bulk struct {
-	width int
-	stmts [len(chunks)]*sql.Stmt
+	width  int
+	chunks []int
+	stmts  []*sql.Stmt
 }
 
-func prepare(ctx context.Context, conn *sql.Conn, width int, text func(n int) string) (bulk, error) {
-	b := bulk{width: width}
-	for i, n := range chunks {
+func prepare(ctx context.Context, conn *sql.Conn, width int, chunks []int, text func(n int) string) (bulk, error) {
+	b := bulk{width: width, chunks: chunks}
+	for _, n := range chunks {
 		stmt, err := conn.PrepareContext(ctx, text(n))
 		if err != nil {
 			return bulk{}, fmt.Errorf("prepare %.40q: %w", text(1), err)
 		}
-		b.stmts[i] = stmt
+		b.stmts = append(b.stmts, stmt)
 	}
 	return b, nil
 }
 
 // exec runs the statement over all args, a row's after the other's.
 func (b *bulk) exec(ctx context.Context, args []any) error {
-	for i, n := range chunks {
+	for i, n := range b.chunks {
 		for n *= b.width; len(args) >= n; args = args[n:] {
 			if _, err := b.stmts[i].ExecContext(ctx, args[:n]...); err != nil {
 				return err
@@ -209,7 +218,7 @@ func (b *bulk) exec(ctx context.Context, args []any) error {
 
 // query runs the statement over all keys and hands every row to scan.
 func (b *bulk) query(ctx context.Context, keys []any, scan func(*sql.Rows) error) error {
-	for i, n := range chunks {
+	for i, n := range b.chunks {
 		for ; len(keys) >= n; keys = keys[n:] {
 			rows, err := b.stmts[i].QueryContext(ctx, keys[:n]...)
 			if err := each(rows, err, scan); err != nil {
@@ -222,9 +231,7 @@ func (b *bulk) query(ctx context.Context, keys []any, scan func(*sql.Rows) error
 
 func (b *bulk) close() {
 	for _, s := range b.stmts {
-		if s != nil {
-			_ = s.Close() // the connection goes next and takes it along
-		}
+		_ = s.Close() // the connection goes next and takes it along
 	}
 }
 

@@ -3,7 +3,6 @@ package ledger
 import (
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"switchboard/schemas"
 )
@@ -18,10 +17,9 @@ const textSchema = `CREATE VIRTUAL TABLE IF NOT EXISTS ft USING fts5(t, content=
 
 const deleteText = "INSERT INTO ft(ft, rowid, t) VALUES ('delete', $1, $2)"
 
-// matching is a condition on col that holds for the messages found by the
-// expression in parameter mark.
-func matching(col, mark string) string {
-	return col + " IN (SELECT rowid FROM ft WHERE ft MATCH " + mark + ")"
+// matches selects the messages found by the expression in parameter mark.
+func matches(mark string) string {
+	return "SELECT rowid FROM ft WHERE ft MATCH " + mark
 }
 
 // mostText is how many bytes of a text are searched.
@@ -76,9 +74,7 @@ func expression(typed string) string {
 		return ""
 	}
 	if !strings.HasSuffix(strings.TrimSpace(typed), `"`) {
-		if last, _ := utf8.DecodeLastRuneInString(strings.TrimSpace(typed)); last != utf8.RuneError {
-			terms[len(terms)-1] += "*"
-		}
+		terms[len(terms)-1] += "*"
 	}
 	return strings.Join(terms, " ")
 }

@@ -80,7 +80,7 @@ func findVendor(ctx context.Context, tx *sql.Tx, id string) (*message, error) {
 	if expr == "" {
 		return nil, nil
 	}
-	ms, err := readMessages(ctx, tx, " WHERE "+matching("m.seq", "$1")+" ORDER BY m.seq DESC LIMIT 200", expr)
+	ms, err := readMessages(ctx, tx, " WHERE m.seq IN ("+matches("$1")+") ORDER BY m.seq DESC LIMIT 200", expr)
 	if err != nil {
 		return nil, err
 	}
@@ -108,10 +108,10 @@ func (s *Story) tell(ctx context.Context, tx *sql.Tx, m *message) error {
 			return err
 		}
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT e.kind, e.body FROM events e WHERE e.body IS NOT NULL AND e.seq IN (
+	rows, err := tx.QueryContext(ctx, `SELECT e.kind, e.body FROM events e WHERE e.seq IN (
 		SELECT $2 UNION SELECT filed FROM outcomes WHERE msg = $1
 		UNION SELECT seq FROM events WHERE msg = $1 AND kind > 2
-		UNION SELECT seq FROM events WHERE msg = $3 AND kind > 2 AND kind = 3 AND msg <> 0) ORDER BY e.seq`, m.seq, m.decided, firstSeq)
+		UNION SELECT seq FROM events WHERE msg = $3 AND kind > 2 AND kind = 3) ORDER BY e.seq`, m.seq, m.decided, firstSeq)
 	return each(rows, err, func(rows *sql.Rows) error {
 		var kind int
 		var body sql.RawBytes

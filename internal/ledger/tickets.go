@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/hex"
@@ -60,7 +61,7 @@ func ticketWhere(q TicketQuery) (*where, bool) {
 	}
 	cond := "t.id = " + w.arg(id)
 	if expr != "" {
-		cond += " OR t.n IN (SELECT o.ticket FROM outcomes o WHERE " + matching("o.msg", w.arg(expr)) + ")"
+		cond += " OR t.n IN (SELECT o.ticket FROM outcomes o WHERE o.msg IN (" + matches(w.arg(expr)) + "))"
 	}
 	w.conds = append(w.conds, "("+cond+")")
 	return w, true
@@ -151,7 +152,7 @@ func others(ctx context.Context, tx *sql.Tx, t *ticket) ([]TicketRow, error) {
 		}
 		return nil
 	})
-	slices.SortFunc(ts, func(a, b *ticket) int { return int(b.n - a.n) })
+	slices.SortFunc(ts, func(a, b *ticket) int { return cmp.Compare(b.n, a.n) })
 	return ticketRows(ts), err
 }
 

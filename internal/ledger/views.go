@@ -106,7 +106,8 @@ type TicketRow struct {
 	Status    schemas.Status
 	Tags      []string
 	Messages  int
-	// Waiting says that the newest entry is the customer's.
+	// Waiting says that the newest entry is the customer's; an internal note after it
+	// is no answer.
 	Waiting bool
 }
 

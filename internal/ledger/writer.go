@@ -13,8 +13,8 @@ import (
 type writer struct {
 	conn *sql.Conn
 
-	seen, findMessages, findOutcomes, findTickets, findTicketRows, findEntries         bulk
-	events, messages, outcomes, people, tickets, entries, text, books, rates, nameRows bulk
+	seen, findMessages, findOutcomes, findTickets, findTicketRows, findEntries                   bulk
+	events, messages, outcomes, people, tickets, entries, text, books, rates, nameRows, seenRows bulk
 	// names are those in the table of names.
 	names map[name]bool
 }
@@ -40,27 +40,26 @@ func (w *writer) prepare(ctx context.Context) (err error) {
 	}{
 		{&w.events, eventsTable}, {&w.messages, messagesTable}, {&w.outcomes, outcomesTable}, {&w.people, peopleTable},
 		{&w.tickets, ticketsTable}, {&w.entries, entriesTable}, {&w.text, textTable}, {&w.books, booksTable},
-		{&w.rates, ratesTable}, {&w.nameRows, namesTable},
+		{&w.rates, ratesTable}, {&w.nameRows, namesTable}, {&w.seenRows, seenTable},
 	} {
-		if *s.to, err = prepare(ctx, w.conn, len(s.t.cols), s.t.insert); err != nil {
+		sizes := chunks
+		if s.to == &w.text {
+			sizes = textChunks
+		}
+		if *s.to, err = prepare(ctx, w.conn, len(s.t.cols), sizes, s.t.insert); err != nil {
 			return err
 		}
 	}
 	for _, s := range []struct {
-		to   *bulk
-		t    table
-		what string
-		by   string
+		to *bulk
+		t  table
+		by string
 	}{
-		{&w.seen, eventsTable, "ce", "ce"}, {&w.findMessages, messagesTable, "", "id"}, {&w.findOutcomes, outcomesTable, "", "msg"},
-		{&w.findTickets, ticketsTable, "", "id"}, {&w.findTicketRows, ticketsTable, "", "n"}, {&w.findEntries, entriesTable, "", "key"},
+		{&w.seen, seenTable, "ce"}, {&w.findMessages, messagesTable, "id"}, {&w.findOutcomes, outcomesTable, "msg"},
+		{&w.findTickets, ticketsTable, "id"}, {&w.findTicketRows, ticketsTable, "n"}, {&w.findEntries, entriesTable, "key"},
 	} {
-		what := s.what
-		if what == "" {
-			what = s.t.list("")
-		}
-		*s.to, err = prepare(ctx, w.conn, 1, func(n int) string {
-			return fmt.Sprintf("SELECT %s FROM %s WHERE %s IN (%s)", what, s.t.name, s.by, marks(n))
+		*s.to, err = prepare(ctx, w.conn, 1, chunks, func(n int) string {
+			return fmt.Sprintf("SELECT %s FROM %s WHERE %s IN (%s)", s.t.list(""), s.t.name, s.by, marks(n))
 		})
 		if err != nil {
 			return err
@@ -75,7 +74,7 @@ func (w *writer) close() error {
 	}
 	for _, b := range []*bulk{
 		&w.seen, &w.findMessages, &w.findOutcomes, &w.findTickets, &w.findTicketRows, &w.findEntries, &w.events, &w.messages,
-		&w.outcomes, &w.people, &w.tickets, &w.entries, &w.text, &w.books, &w.rates, &w.nameRows,
+		&w.outcomes, &w.people, &w.tickets, &w.entries, &w.text, &w.books, &w.rates, &w.nameRows, &w.seenRows,
 	} {
 		b.close()
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
+	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
@@ -32,26 +32,66 @@ func (static) Refused() bool                                    { return false }
 // (RFC 6749 §4.4) and keeps each until shortly before it expires or is refused.
 // Only one token is fetched at a time.
 func ClientCredentials(h *http.Client, tokenURL, id string, password secret.Secret, scopes ...string) Auth {
-	return &clientCredentials{http: h, config: clientcredentials.Config{
+	config := clientcredentials.Config{
 		ClientID: id, ClientSecret: password.Reveal(), TokenURL: tokenURL, Scopes: scopes,
 		AuthStyle: oauth2.AuthStyleInParams,
-	}}
+	}
+	return newTokens(func(ctx context.Context) (*oauth2.Token, error) {
+		t, err := config.Token(context.WithValue(ctx, oauth2.HTTPClient, h))
+		return t, judgeToken(err)
+	})
 }
 
-type clientCredentials struct {
-	http   *http.Client
-	config clientcredentials.Config
-	mu     sync.Mutex
-	token  *oauth2.Token
+// JSONCredentials is ClientCredentials for a vendor that documents its token
+// address with a JSON body: grant is that body, secret and all.
+func JSONCredentials(h *http.Client, tokenURL string, grant any) Auth {
+	// What the vendor says to a refusal may quote the secret.
+	client := New(h, tokenURL, WithWords(func([]byte) string { return "the token was refused" }))
+	return newTokens(func(ctx context.Context) (*oauth2.Token, error) {
+		var t struct {
+			AccessToken string `json:"access_token"`
+			ExpiresIn   int64  `json:"expires_in"`
+		}
+		if err := client.Post(ctx, "", grant, &t); err != nil {
+			if code := fault.StatusCode(err); code >= 400 && code < 500 && code != http.StatusTooManyRequests {
+				return nil, fault.Auth(err)
+			}
+			return nil, fault.NotDone(err)
+		}
+		if t.AccessToken == "" {
+			return nil, fault.NotDone(errors.New("the answer holds no token"))
+		}
+		token := &oauth2.Token{AccessToken: t.AccessToken, TokenType: "Bearer"}
+		if t.ExpiresIn > 0 {
+			token.Expiry = time.Now().Add(time.Duration(t.ExpiresIn) * time.Second)
+		}
+		return token, nil
+	})
 }
 
-func (c *clientCredentials) Apply(ctx context.Context, r *http.Request) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// tokens caches what fetch returns. busy is a lock whose wait ends with ctx, for
+// a vendor may take long over a token.
+type tokens struct {
+	fetch func(context.Context) (*oauth2.Token, error)
+	busy  chan struct{}
+	token *oauth2.Token
+}
+
+func newTokens(fetch func(context.Context) (*oauth2.Token, error)) *tokens {
+	return &tokens{fetch: fetch, busy: make(chan struct{}, 1)}
+}
+
+func (c *tokens) Apply(ctx context.Context, r *http.Request) error {
+	select {
+	case c.busy <- struct{}{}:
+		defer func() { <-c.busy }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if !c.token.Valid() {
-		t, err := c.config.Token(context.WithValue(ctx, oauth2.HTTPClient, c.http))
+		t, err := c.fetch(ctx)
 		if err != nil {
-			return judgeToken(err)
+			return err
 		}
 		c.token = t
 	}
@@ -59,16 +99,22 @@ func (c *clientCredentials) Apply(ctx context.Context, r *http.Request) error {
 	return nil
 }
 
-func (c *clientCredentials) Refused() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.token = nil
+func (c *tokens) Refused() bool {
+	select {
+	case c.busy <- struct{}{}:
+		c.token = nil
+		<-c.busy
+	default: // another call is fetching a new one already
+	}
 	return true
 }
 
 // judgeToken says what a refused token means without quoting the answer, which
 // may hold the secret.
 func judgeToken(err error) error {
+	if err == nil {
+		return nil
+	}
 	if e, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		code := 0
 		if e.Response != nil {

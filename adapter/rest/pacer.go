@@ -94,15 +94,19 @@ func (p *Pacer) learn(name string, h http.Header, err error, now time.Time) {
 		}
 		p.set("", remaining, limit, now.Add(time.Duration(reset)*time.Second))
 	}
+	told := false
 	for key, values := range h {
 		if p.prefix == "" || len(values) == 0 || !strings.HasPrefix(key, p.prefix) {
 			continue
 		}
 		if total, remaining, resets, ok := parseBucket(values[0]); ok {
+			told = told || remaining <= 0
 			p.set(strings.ToLower(strings.TrimPrefix(key, p.prefix)), remaining, total, now.Add(time.Duration(resets)*time.Second))
 		}
 	}
-	if fault.StatusCode(err) == http.StatusTooManyRequests {
+	// A vendor that names the bucket that is empty (one ticket's, say) has not
+	// closed the call's whole bucket.
+	if fault.StatusCode(err) == http.StatusTooManyRequests && !told {
 		if d, ok := fault.After(err); ok {
 			p.set(name, 0, 0, now.Add(d))
 		}

@@ -46,7 +46,8 @@ type Option func(*Client)
 func WithAuth(a Auth) Option { return func(c *Client) { c.auth = a } }
 
 // WithWords says how to find the vendor's explanation in the body of an error
-// answer; "" falls back to the body's first 200 bytes.
+// answer; "" falls back to what JSON bodies usually call it, and to the first 200
+// bytes of a plain text.
 func WithWords(f func(body []byte) string) Option { return func(c *Client) { c.words = f } }
 
 // WithPacer learns the vendor's limits from the headers of its answers and
@@ -154,8 +155,8 @@ func (c *Client) target(r Request) (string, error) {
 
 func (c *Client) send(ctx context.Context, r Request, target string, body []byte, kind string, out any) (http.Header, error) {
 	var connected bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
-	req, err := http.NewRequestWithContext(ctx, r.Method, target, bytes.NewReader(body))
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }})
+	req, err := http.NewRequestWithContext(traced, r.Method, target, bytes.NewReader(body))
 	if err != nil {
 		return nil, fault.Permanent(errors.New("build request: the address or the method is malformed"))
 	}
@@ -170,6 +171,7 @@ func (c *Client) send(ctx context.Context, r Request, target string, body []byte
 	}
 	req.Header.Set("Accept", "application/json")
 	if c.auth != nil {
+		// Not under the trace: the connection that fetches a token is not this call's.
 		if err := c.auth.Apply(ctx, req); err != nil {
 			return nil, fault.NotDone(fmt.Errorf("obtain credentials: %w", err))
 		}
@@ -210,14 +212,44 @@ func decode(answer []byte, out any) error {
 	return nil
 }
 
+// HTMLPage is what an error's words say of a page of HTML: it comes from the
+// vendor's edge, not from the API, whatever its status.
+const HTMLPage = "an HTML page"
+
+// explain finds the vendor's words: by the client's own reader, else what a JSON
+// body says under the usual names, else the beginning of a plain text. E-mail
+// addresses and long numbers are left out, for vendors quote what they refuse.
 func (c *Client) explain(body []byte) string {
+	body = bytes.TrimSpace(body)
+	if bytes.HasPrefix(body, []byte("<")) {
+		return HTMLPage
+	}
+	said := ""
 	if c.words != nil {
-		if w := c.words(body); w != "" {
-			return w
+		said = c.words(body)
+	}
+	if said == "" {
+		if said = explanations(body); said == "" {
+			said = string(body[:min(len(body), 200)])
 		}
 	}
-	s := strings.ToValidUTF8(strings.TrimSpace(string(body[:min(len(body), 200)])), "")
-	return strings.Join(strings.Fields(s), " ")
+	all := strings.Fields(strings.ToValidUTF8(said, ""))
+	for i, w := range all {
+		if strings.Contains(w, "@") || digits(w) > 5 {
+			all[i] = "…"
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+func digits(s string) int {
+	n := 0
+	for _, r := range s {
+		if '0' <= r && r <= '9' {
+			n++
+		}
+	}
+	return n
 }
 
 // scrub drops the address from a transport's error, for vendors put secrets

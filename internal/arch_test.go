@@ -60,7 +60,7 @@ var (
 			"internal/pipeline", "internal/delivery", "internal/ledger", "internal/record", "internal/telemetry",
 		}, contracts...), leaning...),
 		"cmd": append(append([]string{
-			"schemas", "classify", "router", "internal/app", "internal/config",
+			"schemas", "classify", "router", "internal/app", "internal/config", "internal/ledger", "internal/record", "internal/telemetry",
 		}, contracts...), leaning...),
 		"cmd/switchboard":    {"cmd", "channels/all", "sinks/all"},
 		"internal/tools/...": {"..."},

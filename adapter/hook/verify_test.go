@@ -18,7 +18,9 @@ const (
 	sha256Hex  = "1d1fe7cf6e15612f35864088f975519455b51c795786b3a715fd1f6287de6716"
 	sha256B64  = "HR/nz24VYS81hkCI+XVRlFW1HHlXhrOnFf0fYofeZxY="
 	sha1Hex    = "6e1608dc84ca0504fb12bbe3720339ed8d799bd2"
-	sha1B64    = "bhYI3ITKBQT7ErvjcgM57Y15m9I="
+	sha512Hex  = "dbe27d130c96f27d32680487c9bce67fa0b724acd6e210ab1804970556109d48" +
+		"f51a87c29ba9c6fcd3ae20c8149fdf1e3275e3fa1ae311c34f2abfec8c16a7df"
+	sha1B64 = "bhYI3ITKBQT7ErvjcgM57Y15m9I="
 
 	standardID      = "msg_skylark"
 	standardStamp   = "1775554200" // 2026-04-07 09:30:00 UTC
@@ -55,6 +57,8 @@ func TestHMAC(t *testing.T) {
 		{"SHA-1 hex", hook.HMACSHA1, macKey, signedBody, sha1Hex, true},
 		{"SHA-1 prefixed", hook.HMACSHA1, macKey, signedBody, "sha1=" + sha1Hex, true},
 		{"SHA-1 base64", hook.HMACSHA1, macKey, signedBody, sha1B64, true},
+		{"SHA-512", hook.HMACSHA512, macKey, signedBody, "sha512=" + sha512Hex, true},
+		{"SHA-512 under SHA-256", hook.HMACSHA512, macKey, signedBody, sha256Hex, false},
 		{"missing", hook.HMACSHA256, macKey, signedBody, "", false},
 		{"prefix alone", hook.HMACSHA256, macKey, signedBody, "sha256=", false},
 		{"altered body", hook.HMACSHA256, macKey, signedBody + " ", sha256Hex, false},
@@ -105,6 +109,8 @@ func TestFresh(t *testing.T) {
 		{"as new as may be", standardStamp, -time.Minute, true},
 		{"too old", standardStamp, time.Minute + time.Second, false},
 		{"from the future", standardStamp, -time.Minute - time.Second, false},
+		{"RFC 3339", "2026-04-07T11:30:00+02:00", 0, true},
+		{"RFC 3339, too old", "2026-04-07T11:30:00+02:00", time.Minute + time.Second, false},
 		{"missing", "", 0, false},
 		{"not a number", "2026-04-07", 0, false},
 		{"fraction", standardStamp + ".5", 0, false},

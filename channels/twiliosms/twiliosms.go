@@ -153,8 +153,8 @@ func (c *channel) Send(ctx context.Context, r schemas.Reply) (schemas.Receipt, e
 		p.SetStatusCallback(c.public)
 	}
 	m, err := c.sdk(ctx).CreateMessage(p)
-	if s, ok := errors.AsType[*fault.Status](err); ok && s.Code == http.StatusForbidden && !strings.HasPrefix(s.Words, "20") {
-		err = fault.Permanent(s) // one recipient or region, not our credentials (20xxx)
+	if s, ok := errors.AsType[*fault.Status](err); ok && s.Code == http.StatusForbidden && strings.HasPrefix(s.Words, "21") {
+		err = fault.Permanent(s) // 21xxx is about one recipient or region; 20xxx, and no code, about us
 	}
 	if err != nil {
 		return schemas.Receipt{}, fmt.Errorf("create message: %w", err)

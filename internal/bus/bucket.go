@@ -31,8 +31,21 @@ func (b *Bus) Bucket(name string) *Bucket { return &Bucket{b: b, name: name} }
 
 func (k *Bucket) subject(key string) string { return "$KV." + k.name + "." + key }
 
-// Get returns the newest record of a key, or ErrNotFound.
+// valid reports whether a key is one: keys come from people too (a user's name).
+func valid(key string) bool {
+	if key == "" || key[0] == '.' || key[len(key)-1] == '.' || strings.Contains(key, "..") {
+		return false
+	}
+	return strings.IndexFunc(key, func(r rune) bool {
+		return r > '~' || r <= ' ' || r == '*' || r == '>'
+	}) < 0
+}
+
+// Get returns the newest record of a key, or ErrNotFound; what is no key has none.
 func (k *Bucket) Get(ctx context.Context, key string) (Entry, error) {
+	if !valid(key) {
+		return Entry{}, fmt.Errorf("read %s: %w", k.name, ErrNotFound)
+	}
 	m, err := k.b.streams[bucketStream(k.name)].GetLastMsgForSubject(ctx, k.subject(key))
 	if err != nil {
 		return Entry{}, fmt.Errorf("read %s/%s: %w", k.name, key, translate(err))
@@ -82,6 +95,9 @@ func (k *Bucket) swap(ctx context.Context, key string, value []byte, revision ui
 }
 
 func (k *Bucket) write(ctx context.Context, key string, value []byte, expect uint64) (uint64, error) {
+	if !valid(key) {
+		return 0, fmt.Errorf("write %s: %q is no key", k.name, key)
+	}
 	p := k.b.submit(bucketStream(k.name), Record{Subject: k.subject(key), Data: value}, expect)
 	revision, err := p.wait(ctx)
 	if err != nil {

@@ -154,10 +154,10 @@ func (b *Bus) Erase(ctx context.Context, stream string, seq uint64) error {
 }
 
 // linger is how long Batches waits for company once it has a message.
-const linger = 20 * time.Millisecond
+const linger = 100 * time.Millisecond
 
 // Batches reads a stream from a sequence on, for ever, and hands over what comes
-// within 20 ms in batches of at most most messages. It ends with f's first error
+// within 100 ms in batches of at most most messages. It ends with f's first error
 // or with ctx, whose error it then returns.
 func (b *Bus) Batches(ctx context.Context, stream string, from uint64, most int, f func([]*Msg) error) error {
 	cfg := jetstream.OrderedConsumerConfig{}

@@ -2,10 +2,8 @@ package config
 
 import (
 	"encoding"
-	"errors"
-	"path/filepath"
+	"net/netip"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,10 +14,14 @@ import (
 	"switchboard/adapter/secret"
 )
 
-// Limits of what one file may unfold to by its aliases.
+// Limits of one file.
 const (
-	maxNodes = 100_000
-	maxDepth = 100
+	// unfolded is how many values aliases may repeat, besides a few times the file
+	// itself.
+	unfolded = 10_000
+	maxDepth = 60
+	// maxListed is how many diagnostics anybody reads.
+	maxListed = 500
 )
 
 // A binder brings YAML into Go values and collects all that is wrong with it. A
@@ -31,14 +33,31 @@ type binder struct {
 	diagnostics Diagnostics
 	// at has the place of every value that was read, keys that of its key.
 	at, keys map[string]place
-	nodes    int
+	// left is how many values may yet be read.
+	left int
+	// gaveUp says that the file unfolded to too much, or that too much is wrong with
+	// it, so that not all of it was read.
+	gaveUp bool
+	// bad has the paths of which something was said, and those above them.
+	bad map[string]bool
 }
 
 func newBinder(file string, getenv func(string) (string, bool)) *binder {
-	return &binder{file: file, getenv: getenv, at: map[string]place{}, keys: map[string]place{}}
+	return &binder{file: file, getenv: getenv, at: map[string]place{}, keys: map[string]place{}, bad: map[string]bool{}}
 }
 
 func (b *binder) report(where place, path, message string) {
+	if len(b.diagnostics) == maxListed {
+		b.gaveUp = true
+		where, path, message = place{}, "", "more is wrong than is listed here"
+	} else if len(b.diagnostics) > maxListed {
+		return
+	}
+	b.bad[path] = true
+	for above := path; above != ""; {
+		above = above[:max(0, strings.LastIndexAny(above, ".["))]
+		b.bad[above+"."] = true
+	}
 	b.diagnostics = append(b.diagnostics, Diagnostic{
 		File: b.file, Line: where.line, Col: where.col, Path: path, Message: message,
 	})
@@ -49,8 +68,9 @@ func (b *binder) report(where place, path, message string) {
 func (b *binder) reject(path, message string) { b.report(b.near(path), path, message) }
 
 func (b *binder) warn(path, message string) {
-	b.reject(path, message)
-	b.diagnostics[len(b.diagnostics)-1].Severity = Warning
+	if b.reject(path, message); len(b.diagnostics) <= maxListed {
+		b.diagnostics[len(b.diagnostics)-1].Severity = Warning
+	}
 }
 
 func (b *binder) near(path string) place {
@@ -73,16 +93,16 @@ func (b *binder) near(path string) place {
 // has unfolded to too much, which is said once.
 func (b *binder) enter(n *yaml.Node, path string, depth int) *yaml.Node {
 	where := placeOf(n)
-	for n.Kind == yaml.AliasNode && n.Alias != nil && b.nodes <= maxNodes {
-		n = n.Alias
-		b.nodes++
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias // never an alias itself
 	}
-	b.nodes++
-	if b.nodes > maxNodes || depth > maxDepth {
-		if b.nodes < 2*maxNodes {
-			b.report(where, path, "the file nests too deeply, or its aliases unfold to too much")
-		}
-		b.nodes = 2 * maxNodes // nothing more is read, and nothing more is said
+	b.left--
+	if b.gaveUp {
+		return nil
+	}
+	if b.left < 0 || depth > maxDepth {
+		b.gaveUp = true
+		b.report(where, path[:min(len(path), 60)], "the file nests too deeply, or its aliases unfold to too much")
 		return nil
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
@@ -102,6 +122,7 @@ type pair struct {
 // pairs are the keys of a mapping, those merged by << last.
 func (b *binder) pairs(n *yaml.Node, path string, depth int) []pair {
 	var own, merged []pair
+	lines := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key = b.enter(key, path, depth); key == nil {
@@ -116,14 +137,16 @@ func (b *binder) pairs(n *yaml.Node, path string, depth int) []pair {
 			merged = append(merged, b.merged(value, path, depth+1)...)
 			continue
 		}
-		if first := slices.IndexFunc(own, func(p pair) bool { return p.key == key.Value }); first >= 0 {
-			b.report(where, join(path, key.Value), "the key stands here twice, first on line "+strconv.Itoa(own[first].where.line))
+		if first := lines[key.Value]; first > 0 {
+			b.report(where, join(path, key.Value), "the key stands here twice, first on line "+strconv.Itoa(first))
 			continue
 		}
+		lines[key.Value] = where.line
 		own = append(own, pair{key: key.Value, where: where, value: value})
 	}
 	for _, m := range merged {
-		if !slices.ContainsFunc(own, func(p pair) bool { return p.key == m.key }) {
+		if lines[m.key] == 0 {
+			lines[m.key] = m.where.line
 			own = append(own, m)
 		}
 	}
@@ -217,10 +240,11 @@ func (b *binder) fill(n *yaml.Node, path string, depth int, specials map[string]
 	}
 }
 
-// fine reports whether nothing was said about path.
-func (b *binder) fine(path string) bool {
-	return !slices.ContainsFunc(b.diagnostics, func(d Diagnostic) bool { return d.Path == path })
-}
+// fine reports whether nothing was said of path itself, allFine whether nothing
+// was said of what is below it either.
+func (b *binder) fine(path string) bool { return !b.bad[path] }
+
+func (b *binder) allFine(path string) bool { return !b.bad[path] && !b.bad[path+"."] }
 
 // A field is a field of a struct that a file can set.
 type field struct {
@@ -247,6 +271,7 @@ func fieldsOf(t reflect.Type) []field {
 var (
 	secretType   = reflect.TypeFor[secret.Secret]()
 	durationType = reflect.TypeFor[time.Duration]()
+	prefixType   = reflect.TypeFor[netip.Prefix]()
 	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
@@ -334,135 +359,4 @@ func (b *binder) table(n *yaml.Node, v reflect.Value, tag reflect.StructTag, pat
 		out.SetMapIndex(reflect.ValueOf(p.key).Convert(v.Type().Key()), value)
 	}
 	v.Set(out)
-}
-
-// scalar reads one word. Its errors never repeat it where it may be a secret.
-func (b *binder) scalar(n *yaml.Node, v reflect.Value, tag reflect.StructTag) error {
-	t := v.Type()
-	if n.Kind != yaml.ScalarNode || isNull(n) {
-		return errors.New("want " + wanted(t) + ", but this is " + describe(n))
-	}
-	if list := tag.Get("enum"); list != "" {
-		if known := strings.Split(list, ","); !slices.Contains(known, n.Value) {
-			return errors.New(safe(n.Value) + " is not known here" + meant(n.Value, known))
-		}
-	}
-	kind := n.ShortTag()
-	switch {
-	case t == secretType:
-		return b.secret(n, v)
-	case t == durationType:
-		d, err := parseDuration(n.Value)
-		if err != nil {
-			return err
-		}
-		v.SetInt(int64(d))
-		return nil
-	case isText(t):
-		return v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value))
-	case t.Kind() == reflect.String && kind != "!!bool":
-		v.SetString(n.Value)
-		return nil
-	case t.Kind() == reflect.Bool && kind == "!!bool":
-		v.SetBool(strings.EqualFold(n.Value, "true"))
-		return nil
-	case t.Kind() == reflect.Float64 && (kind == "!!int" || kind == "!!float"):
-		if f, err := strconv.ParseFloat(n.Value, 64); err == nil {
-			v.SetFloat(f)
-			return nil
-		}
-	case v.CanInt() && kind == "!!int":
-		if i, err := strconv.ParseInt(n.Value, 10, t.Bits()); err == nil {
-			v.SetInt(i)
-			return nil
-		}
-	case v.CanUint() && kind == "!!int":
-		if i, err := strconv.ParseUint(n.Value, 10, t.Bits()); err == nil {
-			v.SetUint(i)
-			return nil
-		}
-	}
-	return errors.New("want " + wanted(t) + ", but this is " + describe(n))
-}
-
-func (b *binder) secret(n *yaml.Node, v reflect.Value) error {
-	if kind := n.ShortTag(); kind == "!!bool" {
-		return errors.New("want text, but this is " + describe(n))
-	}
-	ref := n.Value
-	if name, ok := strings.CutPrefix(ref, "file:"); ok {
-		ref = "file:" + b.beside(name)
-	}
-	s, err := secret.Resolve(ref, b.getenv)
-	if err != nil {
-		return err
-	}
-	v.Set(reflect.ValueOf(s))
-	return nil
-}
-
-// beside is a path of the file as the program can use it.
-func (b *binder) beside(path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(filepath.Dir(b.file), path)
-}
-
-func wanted(t reflect.Type) string {
-	switch {
-	case t == durationType:
-		return "a duration such as 30s, 15m, 4h or 35d"
-	case t.Kind() == reflect.Bool:
-		return "true or false"
-	case t.Kind() == reflect.Float64:
-		return "a number"
-	case t.Kind() >= reflect.Uint && t.Kind() <= reflect.Uint64 && !isText(t):
-		return "a whole number that is not negative"
-	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Int64 && !isText(t):
-		return "a whole number"
-	default:
-		return "text"
-	}
-}
-
-// describe says what n is, and not what is in it.
-func describe(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "keys and values"
-	case yaml.SequenceNode:
-		return "a list"
-	}
-	switch n.ShortTag() {
-	case "!!null":
-		return "nothing"
-	case "!!bool":
-		return `true or false; put text into "quotes"`
-	case "!!int", "!!float":
-		return "a number"
-	default:
-		return "text"
-	}
-}
-
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_.*-]{1,40}$`)
-
-// safe is a word of the file as a message may repeat it: short and plain, or not
-// at all.
-func safe(word string) string {
-	if plainWord.MatchString(word) {
-		return strconv.Quote(word)
-	}
-	return "this"
-}
-
-func join(path, key string) string {
-	if !plainWord.MatchString(key) {
-		key = "?"
-	}
-	if path == "" {
-		return key
-	}
-	return path + "." + key
 }

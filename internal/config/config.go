@@ -7,6 +7,7 @@ package config
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"switchboard/adapter/secret"
@@ -24,6 +25,9 @@ type Config struct {
 	// PublicURL is what vendors call and sign, without a slash at its end, such as
 	// https://intake.shop.example. It is empty where nobody outside can reach us.
 	PublicURL string `yaml:"public_url"`
+	// TrustedProxies are the networks whose X-Forwarded-For is believed, such as
+	// 10.0.0.0/8; only limits per address depend on it.
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
 	// Data is the folder of everything that is kept: embedded broker, ledger, inbox.
 	Data string `yaml:"data"`
 	// Durability says when the embedded broker calls a message stored.

@@ -46,7 +46,7 @@ func (d Diagnostic) String() string {
 
 // Diagnostics is everything that is wrong with a file, in the order of the file.
 // As an error it holds at least one Error.
-type Diagnostics []Diagnostic
+type Diagnostics []Diagnostic //nolint:errname // it lists warnings too, which are no errors
 
 // Error lists the diagnostics, one on each line.
 func (d Diagnostics) Error() string {
@@ -74,7 +74,7 @@ func (d Diagnostics) split() (warnings Diagnostics, err error) {
 // meant returns "; did you mean x?" for the known word nearest to word, or a list
 // of the known words if that is short, or nothing.
 func meant(word string, known []string) string {
-	best, nearest := "", 1+max(1, len(word)/3)
+	best, nearest := "", 1+len(word)/3
 	for _, k := range known {
 		if d := distance(strings.ToLower(word), k); d < nearest {
 			best, nearest = k, d

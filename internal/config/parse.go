@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -32,27 +33,43 @@ func (b *binder) parse(source []byte) *yaml.Node {
 	var doc, more yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(source))
 	if err := decode(d, &doc); errors.Is(err, io.EOF) {
-		return &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}
+		return b.nothing()
 	} else if err != nil {
-		b.report(syntax(err))
+		b.broken(source, err)
 		return nil
 	}
 	switch err := decode(d, &more); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		b.report(syntax(err))
+		b.broken(source, err)
 		return nil
 	default:
 		b.report(placeOf(&more), "", "only one document is read; drop the line ---")
 		return nil
 	}
 	if len(doc.Content) != 1 {
-		return &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}
+		return b.nothing()
 	}
 	if root := doc.Content[0]; !isNull(root) {
+		b.left = 3*count(root) + unfolded // an instance is read twice, for its kind first
 		return root
 	}
+	return b.nothing()
+}
+
+// nothing is what an empty file holds.
+func (b *binder) nothing() *yaml.Node {
+	b.left = 1
 	return &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}
+}
+
+// count is how many values stand in the file itself.
+func count(n *yaml.Node) int {
+	all := 1
+	for _, below := range n.Content {
+		all += count(below)
+	}
+	return all
 }
 
 // decode reads one document. The library panics on some broken input, which must
@@ -88,24 +105,41 @@ func unreadable(source []byte) (where place, problem string) {
 	return place{}, ""
 }
 
+// broken reports what the library says of a file that is not YAML.
+func (b *binder) broken(source []byte, err error) {
+	where, message := syntax(source, err)
+	b.report(where, "", message)
+}
+
 var (
 	syntaxLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
-	quotedText = regexp.MustCompile(`\s*['"` + "`" + `][^'"` + "`" + `]*['"` + "`" + `]`)
+	quotedText = regexp.MustCompile(`\s*'[^']*'`)
+	noAnchor   = regexp.MustCompile(`unknown anchor '(.*)' referenced`)
 )
 
-// syntax words what the library says. What it quotes may be a secret, so it goes.
-func syntax(err error) (place, string, string) {
+// syntax words what the library says. What it quotes may be a secret, so only
+// punctuation stays.
+func syntax(source []byte, err error) (where place, message string) {
 	text := err.Error()
-	where := place{1, 1}
+	where = place{1, 1}
+	if m := noAnchor.FindStringSubmatch(text); m != nil {
+		before, _, _ := bytes.Cut(source, []byte("*"+m[1]))
+		line := before[bytes.LastIndexByte(before, '\n')+1:]
+		where = place{1 + bytes.Count(before, []byte("\n")), 1 + utf8.RuneCount(line)}
+		return where, "not YAML: a value that begins with * needs quotes"
+	}
 	m := syntaxLine.FindStringSubmatch(text)
 	if n, err := strconv.Atoi(m[1]); err == nil {
 		where.line = max(1, n)
 	}
-	text = strings.TrimSpace(quotedText.ReplaceAllString(text[len(m[0]):], ""))
-	if i := strings.IndexByte(text, '\n'); i >= 0 {
-		text = text[:i]
-	}
-	return where, "", "not YAML: " + text
+	text, _, _ = strings.Cut(text[len(m[0]):], "\n")
+	text = quotedText.ReplaceAllStringFunc(text, func(quoted string) string {
+		if strings.ContainsFunc(quoted, unicode.IsLetter) || strings.ContainsFunc(quoted, unicode.IsNumber) {
+			return ""
+		}
+		return quoted
+	})
+	return where, "not YAML: " + text
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -16,8 +15,17 @@ var units = []struct {
 	name  string
 	bytes int64
 }{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
-	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
+	{"KiB", 1 << 10},
+	{"MiB", 1 << 20},
+	{"GiB", 1 << 30},
+	{"TiB", 1 << 40},
+	{"kB", 1e3},
+	{"KB", 1e3},
+	{"MB", 1e6},
+	{"GB", 1e9},
+	{"TB", 1e12},
+	{"B", 1},
+	{"", 1},
 }
 
 // UnmarshalText reads a size.
@@ -76,7 +84,7 @@ func (r Rate) String() string {
 	if r == (Rate{}) {
 		return ""
 	}
-	return fmt.Sprintf("%d/%s", r.N, r.Per)
+	return strconv.Itoa(r.N) + "/" + durationText(r.Per)
 }
 
 var errDuration = errors.New("want a duration such as 30s, 15m, 4h or 35d")
@@ -114,4 +122,20 @@ func parseDuration(s string) (time.Duration, error) {
 		return 0, errDuration
 	}
 	return long + d, nil
+}
+
+// durationText is d as a file would have it: 35d, 1m30s, 2h.
+func durationText(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

@@ -7,12 +7,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"switchboard/internal/telemetry"
@@ -145,6 +148,32 @@ func TestMetricsArePublishedUnderTheirNames(t *testing.T) {
 	for _, p := range problems {
 		if strings.HasPrefix(p.Metric, "switchboard_") {
 			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}
+
+// TestEveryMetricIsExplained holds docs/operate.md to the metrics that there are.
+func TestEveryMetricIsExplained(t *testing.T) {
+	t.Parallel()
+	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "operate.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	descriptions := make(chan *prometheus.Desc, 100)
+	telemetry.Nop().Registry().Describe(descriptions)
+	close(descriptions)
+	name := regexp.MustCompile(`fqName: "([^"]+)"`)
+	known := map[string]bool{}
+	for d := range descriptions {
+		m := name.FindStringSubmatch(d.String())
+		known[m[1]] = true
+		if !strings.Contains(string(docs), "`"+m[1]+"`") {
+			t.Errorf("docs/operate.md does not explain %s", m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile("`(switchboard_[a-z_]+)").FindAllStringSubmatch(string(docs), -1) {
+		if !known[m[1]] {
+			t.Errorf("docs/operate.md explains %s, which there is not", m[1])
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ type Package struct {
 	Doc    string
 	types  map[string]string
 	fields map[string]map[string]string
+	tags   map[string]map[string]reflect.StructTag
 	consts map[string][]Const
 }
 
@@ -31,7 +33,7 @@ type Const struct {
 // Load reads the Go files of dir, without its tests. A field without a comment
 // has the one of the field before it, if that names it.
 func Load(dir string) (*Package, error) {
-	p := &Package{types: map[string]string{}, fields: map[string]map[string]string{}, consts: map[string][]Const{}}
+	p := &Package{types: map[string]string{}, fields: map[string]map[string]string{}, tags: map[string]map[string]reflect.StructTag{}, consts: map[string][]Const{}}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read comments: %w", err)
@@ -59,6 +61,24 @@ func (p *Package) Field(typ, name string) string { return p.fields[typ][name] }
 
 // Consts returns the constants of a string type in the order of the source.
 func (p *Package) Consts(typ string) []Const { return p.consts[typ] }
+
+// Fields returns the comments of all fields under "Type.Field". Names of fields in
+// them are those under the given key of the structs' tags, such as yaml.
+func (p *Package) Fields(tag string) map[string]string {
+	out := map[string]string{}
+	for typ, fields := range p.fields {
+		names := map[string]string{}
+		for field, t := range p.tags[typ] {
+			if name, _, _ := strings.Cut(t.Get(tag), ","); name != "" && name != "-" {
+				names[field] = name
+			}
+		}
+		for field, doc := range fields {
+			out[typ+"."+field] = Rename(doc, names)
+		}
+	}
+	return out
+}
 
 func (p *Package) file(f *ast.File) {
 	if f.Doc != nil {
@@ -90,19 +110,22 @@ func (p *Package) typ(spec *ast.TypeSpec, decl *ast.GenDecl) {
 	if !ok {
 		return
 	}
-	own := map[string]string{}
+	own, tags := map[string]string{}, map[string]reflect.StructTag{}
 	last := ""
 	for _, f := range st.Fields.List {
 		if text := flat(f.Doc.Text()); text != "" {
 			last = text
 		}
 		for _, name := range f.Names {
+			if f.Tag != nil {
+				tags[name.Name] = reflect.StructTag(strings.Trim(f.Tag.Value, "`"))
+			}
 			if f.Doc != nil || word(last, name.Name) {
 				own[name.Name] = last
 			}
 		}
 	}
-	p.fields[spec.Name.Name] = own
+	p.fields[spec.Name.Name], p.tags[spec.Name.Name] = own, tags
 }
 
 func (p *Package) value(spec *ast.ValueSpec) {

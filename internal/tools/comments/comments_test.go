@@ -3,6 +3,7 @@ package comments_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,8 +21,8 @@ package shop
 type Kite struct {
 	// Name is what it is called, Span
 	// its width in metres.
-	Name string
-	Span float64
+	Name string  ''yaml:"name" json:"-"''
+	Span float64 ''yaml:"span,omitempty"''
 	Bare bool
 }
 
@@ -40,6 +41,7 @@ const (
 func load(t *testing.T, src string) (*comments.Package, error) {
 	t.Helper()
 	dir := t.TempDir()
+	src = strings.ReplaceAll(src, "''", "`")
 	for name, text := range map[string]string{"shop.go": src, "shop_test.go": "not Go", "notes.txt": "not Go"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -61,6 +63,18 @@ func TestLoad(t *testing.T) {
 	}
 	want := []comments.Const{{Name: "Gale", Value: "gale", Doc: "Gale: too much."}, {Name: "Calm", Value: "calm"}}
 	if diff := cmp.Diff(want, p.Consts("Wind")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestFields(t *testing.T) {
+	t.Parallel()
+	p, err := load(t, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := "name is what it is called, span its width in metres."
+	if diff := cmp.Diff(map[string]string{"Kite.Name": doc, "Kite.Span": doc}, p.Fields("yaml")); diff != "" {
 		t.Error(diff)
 	}
 }

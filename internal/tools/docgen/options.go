@@ -178,9 +178,12 @@ func fallback(v reflect.Value) string {
 	if v.IsZero() || v.Type() == reflect.TypeFor[secret.Secret]() {
 		return ""
 	}
+	if d, ok := reflect.TypeAssert[time.Duration](v); ok {
+		return span(d)
+	}
 	switch v.Kind() {
 	case reflect.Struct, reflect.Map, reflect.Pointer:
-		if s, ok := v.Interface().(fmt.Stringer); ok {
+		if s, ok := reflect.TypeAssert[fmt.Stringer](v); ok {
 			return s.String()
 		}
 		return ""
@@ -193,6 +196,21 @@ func fallback(v reflect.Value) string {
 	default:
 		return fmt.Sprint(v.Interface())
 	}
+}
+
+// span writes a duration as the files do: 35d, 4h, 1m30s.
+func span(d time.Duration) string {
+	if day := 24 * time.Hour; d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	s := strings.TrimSuffix(d.String(), "m0s")
+	if s != d.String() {
+		s += "m"
+	}
+	if h, ok := strings.CutSuffix(s, "h0m"); ok {
+		s = h + "h"
+	}
+	return s
 }
 
 // table writes options as a Markdown table.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"switchboard/adapter/secret"
 	"switchboard/channels"
 	"switchboard/internal/config"
 	"switchboard/sinks"
@@ -15,25 +16,61 @@ import (
 
 const generated = "<!-- Written by internal/tools/docgen from the Go types and their comments. -->\n"
 
-// pages returns the files of docs/reference by name.
+// pages returns the generated files by their path below the module's root.
 func (r *reader) pages(cs []channels.Kind, ss []sinks.Kind) (map[string][]byte, error) {
 	out := map[string][]byte{}
+	base, err := config.Default(config.Options{ChannelKinds: cs, SinkKinds: ss}, secret.Literal("docgen"))
+	if err != nil {
+		return nil, fmt.Errorf("read defaults: %w", err)
+	}
+	if err := r.schemas(out, cs, ss); err != nil {
+		return nil, err
+	}
 	for name, write := range map[string]func(*strings.Builder) error{
-		"channels.md":      func(b *strings.Builder) error { return r.channels(b, cs) },
-		"sinks.md":         func(b *strings.Builder) error { return r.sinks(b, ss) },
-		"configuration.md": r.configuration,
+		"channels.md":      func(b *strings.Builder) error { return r.channels(b, cs, base) },
+		"sinks.md":         func(b *strings.Builder) error { return r.sinks(b, ss, base) },
+		"configuration.md": func(b *strings.Builder) error { return r.configuration(b, base) },
 	} {
 		var b strings.Builder
 		b.WriteString(generated)
 		if err := write(&b); err != nil {
 			return nil, fmt.Errorf("write %s: %w", name, err)
 		}
-		out[name] = []byte(b.String())
+		out["docs/reference/"+name] = []byte(b.String())
 	}
 	return out, nil
 }
 
-func (r *reader) channels(b *strings.Builder, kinds []channels.Kind) error {
+// schemas adds the JSON Schemas of both configuration files.
+func (r *reader) schemas(out map[string][]byte, cs []channels.Kind, ss []sinks.Kind) error {
+	// Reading the options reads the comments of every package that they come from.
+	all := []any{&config.Config{}, &config.ChannelCommon{}, &config.SinkCommon{}}
+	for _, k := range cs {
+		all = append(all, k.Config())
+	}
+	for _, k := range ss {
+		all = append(all, k.Config())
+	}
+	for _, cfg := range all {
+		if _, err := r.options(reflect.ValueOf(cfg).Elem(), ""); err != nil {
+			return err
+		}
+	}
+	docs := map[string]string{}
+	for path, doc := range r.docs {
+		for name, text := range doc.Fields("yaml") {
+			docs[path+"."+name] = text
+		}
+	}
+	file, rules, err := config.Schemas(config.Options{ChannelKinds: cs, SinkKinds: ss}, docs)
+	if err != nil {
+		return fmt.Errorf("make schemas of the configuration: %w", err)
+	}
+	out["schemas/switchboard.schema.json"], out["schemas/rules.schema.json"] = file, rules
+	return nil
+}
+
+func (r *reader) channels(b *strings.Builder, kinds []channels.Kind, base *config.Config) error {
 	b.WriteString("# Channels\n\nA channel stands below `channels:` in `switchboard.yaml`, under a name of your own, with its `kind`.\n" +
 		"Secrets are written as `env:NAME` or `file:PATH`.\n\n")
 	b.WriteString("| kind | replies | vendor sends again | largest delivery | largest attachment |\n|---|---|---|---|---|\n")
@@ -50,16 +87,16 @@ func (r *reader) channels(b *strings.Builder, kinds []channels.Kind) error {
 		}
 	}
 	b.WriteString("\n## Every channel\n\n")
-	return r.section(b, config.ChannelCommon{})
+	return r.section(b, base.Channels[0].Common)
 }
 
-func (r *reader) sinks(b *strings.Builder, kinds []sinks.Kind) error {
+func (r *reader) sinks(b *strings.Builder, kinds []sinks.Kind, base *config.Config) error {
 	b.WriteString("# Sinks\n\nA sink is a helpdesk. It stands below `sinks:` in `switchboard.yaml`, under a name of your own, with its `kind`.\n" +
 		"Secrets are written as `env:NAME` or `file:PATH`.\n\n")
 	b.WriteString("| kind | a lost answer to create | to append | looked for | calls at once |\n|---|---|---|---|---|\n")
 	for _, k := range kinds {
 		t := k.Traits()
-		fmt.Fprintf(b, "| [%s](#%s) | %s | %s | %s | %d |\n", k.Name(), k.Name(), class(t.Create, t.Window), class(t.Append, t.Window), t.Settle, t.Concurrency)
+		fmt.Fprintf(b, "| [%s](#%s) | %s | %s | %s | %d |\n", k.Name(), k.Name(), class(t.Create, t.Window), class(t.Append, t.Window), span(t.Settle), t.Concurrency)
 	}
 	b.WriteString("\nWhen a call's answer is lost, Switchboard finds out what became of it before it repeats: how, and for how long,\n" +
 		"is in the table (docs/protocol.md §6).\n")
@@ -69,13 +106,13 @@ func (r *reader) sinks(b *strings.Builder, kinds []sinks.Kind) error {
 		}
 	}
 	b.WriteString("\n## Every sink\n\n")
-	return r.section(b, config.SinkCommon{})
+	return r.section(b, base.Sinks[0].Common)
 }
 
-func (r *reader) configuration(b *strings.Builder) error {
+func (r *reader) configuration(b *strings.Builder, base *config.Config) error {
 	b.WriteString("# switchboard.yaml\n\nThe keys at the top of the file. Below `channels:` and `sinks:` stand the kinds of [channels.md](channels.md) and\n" +
 		"[sinks.md](sinks.md). An editor completes and checks the file with `schemas/switchboard.schema.json`.\n\n")
-	return r.section(b, config.Default())
+	return r.section(b, base)
 }
 
 // kind writes the heading, the package comment and the options of one kind.
@@ -87,7 +124,7 @@ func (r *reader) kind(b *strings.Builder, name string, cfg any) error {
 	}
 	fmt.Fprintf(b, "\n## %s\n\n", name)
 	if doc != nil && doc.Doc != "" {
-		fmt.Fprintf(b, "%s\n\n", doc.Doc)
+		fmt.Fprintf(b, "%s\n\n", sentence(doc.Doc))
 	}
 	if dir, ok := strings.CutPrefix(v.Type().PkgPath(), "switchboard/"); ok {
 		readme := dir + "/README.md"
@@ -107,6 +144,18 @@ func (r *reader) kind(b *strings.Builder, name string, cfg any) error {
 	return nil
 }
 
+// sentence takes the first two words, "Package form", from a package's comment.
+func sentence(doc string) string {
+	rest, ok := strings.CutPrefix(doc, "Package ")
+	if _, said, found := strings.Cut(rest, " "); ok && found {
+		if strings.HasPrefix(said, "is ") {
+			return "It " + said
+		}
+		return strings.ToUpper(said[:1]) + said[1:]
+	}
+	return doc
+}
+
 // section writes the options of a struct with its defaults.
 func (r *reader) section(b *strings.Builder, value any) error {
 	v := reflect.ValueOf(value)
@@ -123,7 +172,7 @@ func (r *reader) section(b *strings.Builder, value any) error {
 
 func class(c sinks.Class, window time.Duration) string {
 	if c == sinks.KeyWindow || c == sinks.LaggingLookup {
-		return fmt.Sprintf("%s (%s)", c, window)
+		return fmt.Sprintf("%s (%s)", c, span(window))
 	}
 	return c.String()
 }

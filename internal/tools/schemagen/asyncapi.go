@@ -18,7 +18,8 @@ import (
 var asyncTemplate string
 
 // An event is one type of the audit trail, read from the constants of
-// schemas.EventType: "// EventFiled: Filed. A message is on a ticket."
+// schemas.EventType, such as "EventFiled: Filed. A message is on a ticket." for
+// the body Filed.
 type event struct {
 	Name, Type, Body, File, Summary string
 }

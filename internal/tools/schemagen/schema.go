@@ -99,8 +99,8 @@ func (b *builder) object(t reflect.Type, defs map[string]*jsonschema.Schema) (*j
 		reflect.TypeFor[time.Duration](): {Type: "integer"},
 		reflect.TypeFor[[]byte]():        {Type: "string", ContentEncoding: "base64"},
 	}
-	for i := range t.NumField() {
-		if err := b.refer(t.Field(i).Type, t, special, defs); err != nil {
+	for f := range t.Fields() {
+		if err := b.refer(f.Type, t, special, defs); err != nil {
 			return nil, err
 		}
 	}

@@ -73,7 +73,7 @@ func (a *App) apiToken() (string, error) {
 func (a *App) channelInstances() []console.Instance {
 	out := make([]console.Instance, len(a.channels))
 	for i, c := range a.channels {
-		out[i] = console.Instance{Name: c.Name, Kind: c.Kind.Name()}
+		out[i] = console.Instance{Name: c.Name, Kind: c.Kind.Name(), Mute: c.Sender == nil}
 		switch {
 		case c.Traits.Form:
 			out[i].Page = "/form/" + c.Name

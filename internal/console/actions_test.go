@@ -22,7 +22,7 @@ func TestAnswerGoesOutOnceAndShows(t *testing.T) {
 	if got, want := res.Header.Get("Location"), "/tickets/inbox/1190?done=answered#end"; res.StatusCode != http.StatusSeeOther || got != want {
 		t.Fatalf("got %d to %q want 303 to %q", res.StatusCode, got, want)
 	}
-	wants(t, b.page("/tickets/inbox/1190?done=answered"), "It flies\ntomorrow.", "on its way", "Sent. The customer gets it")
+	wants(t, b.page("/tickets/inbox/1190?done=answered"), "It flies\ntomorrow.", "on its way", "Your answer is on the ticket.")
 	res, _ = b.post("/tickets/inbox/1190/answer", "form", form[1], "as", "public", "text", "It flies\r\ntomorrow.")
 	if got, want := res.Header.Get("Location"), "/tickets/inbox/1190?done=twice"; got != want {
 		t.Errorf("sent twice: got %q want %q", got, want)

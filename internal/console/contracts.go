@@ -100,6 +100,8 @@ type Instance struct {
 	Name string
 	// Kind is the type of it, Title what the vendor is called ("" means Kind).
 	Kind, Title string
+	// Mute says that the channel cannot carry answers to the customer.
+	Mute bool
 	// Page is the address of a page where customers write, "" where there is none.
 	Page string
 	// Sample is a command line that sends a message to the channel, "" if none is known.

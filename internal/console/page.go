@@ -156,7 +156,7 @@ func (c *Console) signIn(w http.ResponseWriter, r *http.Request) {
 
 // doneWords are what pages say after an action, by the word in their address.
 var doneWords = map[string]string{
-	"answered":  "Sent. The customer gets it on the channel they wrote on.",
+	"answered":  "Your answer is on the ticket. How far it has come to the customer stands beneath it.",
 	"noted":     "Noted. The customer does not see it.",
 	"updated":   "Changed.",
 	"retried":   "On its way again.",

@@ -19,6 +19,8 @@ type ticketView struct {
 	Thread []entryView
 	// Answers says that the ticket is answered here; Acts that this visitor may.
 	Answers, Acts bool
+	// Mute names the channel that the customer wrote on last, if it carries no answers.
+	Mute string
 	Statuses      []schemas.Status
 	// Text, Note and Problem bring a refused form back.
 	Text    string
@@ -73,7 +75,23 @@ func (c *Console) ticketView(r *http.Request, v *visitor) (*ticketView, error) {
 	view := &ticketView{shell: s, TicketView: t, Thread: entryViews(t.Entries), Statuses: settable}
 	view.Answers = c.opts.Actions.Answers(t.Sink)
 	view.Acts = view.Answers && v.Role.may(Agent) && t.Status != schemas.StatusClosed
+	view.Mute = c.mute(t.Entries)
+	view.Note = view.Mute != ""
 	return view, nil
+}
+
+// mute names the channel of the customer's newest message if it cannot carry an
+// answer: an agent has to know before writing one.
+func (c *Console) mute(entries []ledger.Entry) string {
+	for i := len(entries) - 1; i >= 0; i-- {
+		if e := entries[i]; e.Kind == entryMessage {
+			if c.instance(c.opts.Channels, e.Channel).Mute {
+				return e.Channel
+			}
+			return ""
+		}
+	}
+	return ""
 }
 
 func entryViews(entries []ledger.Entry) []entryView {

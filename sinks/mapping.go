@@ -184,9 +184,9 @@ func digits(s string) bool {
 
 // Tags makes tags of letters, digits and the runes of others: lower-case, each
 // once, everything between replaced by an underscore.
-func Tags(all []string, others string) []string {
+func Tags(others string, all ...[]string) []string {
 	var out []string
-	for _, t := range all {
+	for _, t := range slices.Concat(all...) {
 		parts := strings.FieldsFunc(strings.ToLower(t), func(r rune) bool {
 			return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(others, r)
 		})

@@ -172,7 +172,7 @@ func TestPlacedFieldValueFollowsItsType(t *testing.T) {
 
 func TestTagsAreTame(t *testing.T) {
 	t.Parallel()
-	got := Tags([]string{"Model Aircraft", "model  aircraft", "größe:XL", " ", "a-b/c!"}, "-:")
+	got := Tags("-:", []string{"Model Aircraft", "model  aircraft"}, []string{"größe:XL", " ", "a-b/c!"})
 	if diff := cmp.Diff([]string{"model_aircraft", "größe:xl", "a-b_c"}, got); diff != "" {
 		t.Errorf("tags (-want +got):\n%s", diff)
 	}

@@ -53,8 +53,9 @@ func JSONCredentials(h *http.Client, tokenURL string, grant any) Auth {
 			ExpiresIn   int64  `json:"expires_in"`
 		}
 		if err := client.Post(ctx, "", grant, &t); err != nil {
-			if code := fault.StatusCode(err); code >= 400 && code < 500 && code != http.StatusTooManyRequests {
-				return nil, fault.Auth(err)
+			status, ok := errors.AsType[*fault.Status](err)
+			if ok && status.Code >= 400 && status.Code < 500 && status.Code != http.StatusTooManyRequests {
+				return nil, fault.Auth(status) // not permanent: it ends when the credentials are mended
 			}
 			return nil, fault.NotDone(err)
 		}

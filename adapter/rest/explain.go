@@ -38,7 +38,7 @@ func (e *explainer) value(name string, telling, each bool) {
 	case json.Delim:
 		for e.dec.More() {
 			if t == '[' {
-				e.value(name, telling, each)
+				e.value(name, telling, false) // an object of a list says itself what explains
 				continue
 			}
 			key, _ := e.dec.Token()

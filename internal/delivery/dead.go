@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -99,8 +100,45 @@ func (d *Delivery) Retry(ctx context.Context, actor schemas.Actor, id string) er
 	if err != nil {
 		return err
 	}
-	_, err = d.o.Bus.Publish(ctx, event, r)
-	return err
+	if _, err = d.o.Bus.Publish(ctx, event, r); err != nil {
+		return err
+	}
+	return d.answered(ctx, l)
+}
+
+// answered notes with the message that a person has decided on its dead letter,
+// so that a lane that was held behind it goes on.
+func (d *Delivery) answered(ctx context.Context, l record.Letter) error {
+	if l.Job == nil {
+		return nil
+	}
+	bucket := d.o.Bus.Bucket(bus.Messages)
+	for {
+		e, err := bucket.Get(ctx, l.Message)
+		if errors.Is(err, bus.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rec, err := record.Decode[record.Message](e.Value)
+		if err != nil {
+			return err
+		}
+		at := rec.Sinks[l.Place]
+		if at.State != record.Dead || at.Dead != l.ID || at.Answered {
+			return nil
+		}
+		at.Answered = true
+		rec.Sinks[l.Place] = at
+		data, err := json.Marshal(rec)
+		if err != nil {
+			return err
+		}
+		if _, err = bucket.Update(ctx, l.Message, data, e.Revision); !errors.Is(err, bus.ErrConflict) {
+			return err
+		}
+	}
 }
 
 // request is what asks for another attempt.
@@ -145,8 +183,10 @@ func (d *Delivery) Dismiss(ctx context.Context, actor schemas.Actor, id, reason 
 		return err
 	}
 	d.o.Log.Info("a dead letter was dismissed", "dead", id, "by", actor.Name, "reason_given", reason != "")
-	_, err = d.o.Bus.Publish(ctx, event)
-	return err
+	if _, err = d.o.Bus.Publish(ctx, event); err != nil {
+		return err
+	}
+	return d.answered(ctx, l)
 }
 
 func (d *Delivery) requested(l record.Letter, action string, actor schemas.Actor) (bus.Record, error) {

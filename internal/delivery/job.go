@@ -75,10 +75,35 @@ func (t *turn) run(ctx context.Context) error {
 		return t.stray(ctx)
 	case t.link.Doing != nil:
 		return t.resume(ctx)
-	case t.k.set.Hold && len(t.link.Gap) > 0 && !slices.Contains(t.link.Gap, t.mid):
-		return later{errors.New("an earlier message of the conversation is a dead letter and after_dead is hold"), 5 * time.Second}
+	}
+	if err := t.held(ctx); err != nil {
+		return err
 	}
 	return t.begin(ctx)
+}
+
+// heldEvery is how often a held lane looks whether a person has decided.
+const heldEvery = 2 * time.Second
+
+// held stops the lane behind a dead letter on which nobody has decided, where
+// after_dead is hold.
+func (t *turn) held(ctx context.Context) error {
+	if !t.k.set.Hold || slices.Contains(t.link.Gap, t.mid) {
+		return nil
+	}
+	for _, mid := range t.link.Gap {
+		rec, _, err := t.k.message(ctx, mid)
+		if errors.Is(err, bus.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if at := rec.Sinks[t.k.s.Name]; at.State == record.Dead && !at.Answered {
+			return later{fmt.Errorf("message %s before it is a dead letter on which nobody has decided, and after_dead is hold", mid), heldEvery}
+		}
+	}
+	return nil
 }
 
 // standing handles a message that this sink has already ended (D1).

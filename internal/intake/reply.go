@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +25,7 @@ func (in *Intake) Replies(ctx context.Context, c *channels.Opened, lease *bus.Le
 	if c.Sender == nil {
 		return nil, nil
 	}
-	s := &sender{in: in, c: c, lease: lease, resend: resend, health: health}
+	s := &sender{in: in, c: c, lease: lease, resend: resend, health: health, seen: map[string]time.Time{}}
 	return in.o.Bus.Handle(ctx, bus.ReaderConfig{
 		Unit: "out." + c.Name, Stream: bus.Replies, Subjects: []string{"replies." + c.Name + ".>"}, Workers: 16,
 		Keys: func(m *bus.Msg) []string { return []string{m.Subject} },
@@ -41,6 +42,28 @@ type sender struct {
 	resend bool
 	health Health
 	n      atomic.Uint64
+
+	mu   sync.Mutex
+	seen map[string]time.Time // when this process first found a reply in "sending"
+}
+
+// since returns how long this process has known of a reply that broke off; the
+// clock is monotonic, and a predecessor's is not asked.
+func (s *sender) since(id string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first, ok := s.seen[id]
+	if !ok {
+		first = time.Now()
+		s.seen[id] = first
+	}
+	return time.Since(first)
+}
+
+func (s *sender) over(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.seen, id)
 }
 
 // A later is an error that says when to try again.
@@ -80,7 +103,7 @@ func (s *sender) handle(ctx context.Context, m *bus.Msg) error {
 		}
 		rec.Again = job.Again
 	case record.ReplySending:
-		return s.recover(ctx, job, rec, e.Revision, e.At)
+		return s.recover(ctx, job, rec, e.Revision)
 	}
 	return s.send(ctx, job, rec, e.Revision)
 }
@@ -153,10 +176,11 @@ func (s *sender) unclear(ctx context.Context, job record.ReplyJob, rec record.Re
 
 // recover handles a reply found in "sending": after a crash, or after an answer
 // that was not clear.
-func (s *sender) recover(ctx context.Context, job record.ReplyJob, rec record.Reply, revision uint64, since time.Time) error {
+func (s *sender) recover(ctx context.Context, job record.ReplyJob, rec record.Reply, revision uint64) error {
 	if s.c.Tracker == nil {
 		return s.unclear(ctx, job, rec, revision, errors.New("the sending broke off"), nil)
 	}
+	known := s.since(job.ID)
 	started := time.Now()
 	receipt, found, err := s.c.Tracker.Sent(ctx, job.Reply)
 	switch {
@@ -164,9 +188,10 @@ func (s *sender) recover(ctx context.Context, job record.ReplyJob, rec record.Re
 		return fmt.Errorf("look whether the reply has left: %w", err)
 	case found:
 		return s.sent(ctx, job, rec, revision, receipt, schemas.Call{Op: "track", Key: job.Reply.Key, At: started.UTC(), Took: time.Since(started), Outcome: "adopted"})
-	case time.Since(since) < replySettle:
+	case known < replySettle:
 		return later{errors.New("the reply is not to be seen yet"), 5 * time.Second}
 	default:
+		s.over(job.ID)
 		return s.send(ctx, job, rec, revision)
 	}
 }
@@ -188,6 +213,7 @@ func (s *sender) sent(ctx context.Context, job record.ReplyJob, rec record.Reply
 	if _, err := s.swap(ctx, job.ID, rec, revision); err != nil {
 		return err
 	}
+	s.over(job.ID)
 	s.in.o.Metrics.Reply(s.c.Name, "sent")
 	return s.tell(ctx, job, rec, "", &call)
 }

@@ -57,16 +57,18 @@ type Message struct {
 
 // An AtSink is one message at one sink.
 type AtSink struct {
-	State   State     `json:"state"`
-	Version int       `json:"version"`
-	Band    int       `json:"band"`
-	Ticket  string    `json:"ticket,omitempty"`
-	URL     string    `json:"url,omitempty"`
-	Comment string    `json:"comment,omitempty"`
-	Opened  bool      `json:"opened,omitempty"`
-	Follows string    `json:"follows,omitempty"`
-	Dead    string    `json:"dead,omitempty"`
-	At      time.Time `json:"at,omitzero"`
+	State   State  `json:"state"`
+	Version int    `json:"version"`
+	Band    int    `json:"band"`
+	Ticket  string `json:"ticket,omitempty"`
+	URL     string `json:"url,omitempty"`
+	Comment string `json:"comment,omitempty"`
+	Opened  bool   `json:"opened,omitempty"`
+	Follows string `json:"follows,omitempty"`
+	Dead    string `json:"dead,omitempty"`
+	// Answered says that a person has decided on the dead letter.
+	Answered bool      `json:"answered,omitempty"`
+	At       time.Time `json:"at,omitzero"`
 }
 
 // A Job is one message for one sink.

@@ -3,7 +3,6 @@ package zendesk
 import (
 	"cmp"
 	"encoding/json"
-	"slices"
 	"strings"
 	"time"
 
@@ -116,9 +115,6 @@ func (a audit) entry() schemas.Comment {
 	return schemas.Comment{}
 }
 
-// systemTypes are of fields that a ticket has by itself: they are not set as custom ones.
-const systemTypes = " subject description status custom_status tickettype priority basic_priority group assignee "
-
 // collect adds a page of fields, groups or agents to c.
 func (a answer) collect(c *schemas.Catalogue) {
 	for _, f := range a.TicketFields {
@@ -126,7 +122,8 @@ func (a answer) collect(c *schemas.Catalogue) {
 		for _, o := range f.Options {
 			kind.Options = append(kind.Options, schemas.Named{ID: o.Value, Name: o.Name})
 		}
-		if f.Active && !strings.Contains(systemTypes, " "+f.Type+" ") {
+		// A ticket has some fields by itself: they are not set as custom ones.
+		if f.Active && !strings.Contains(" subject description status custom_status tickettype priority basic_priority group assignee ", " "+f.Type+" ") {
 			c.Fields = append(c.Fields, kind)
 		}
 	}
@@ -145,9 +142,8 @@ func (s *sink) newTicket(t schemas.Ticket) ticket {
 	in := ticket{
 		ExternalID: t.Key, Subject: t.Subject, Comment: &comment{Public: true}, Priority: string(cmp.Or(t.Priority, schemas.PriorityNormal)),
 		Type:         strings.Replace(t.Type, "request", "question", 1), // their nearest
-		TicketFormID: s.cfg.TicketFormID, BrandID: s.cfg.BrandID, Metadata: mark(t.Key),
-		Tags:      sinks.Tags(slices.Concat([]string{"sb", t.Kind}, s.cfg.Tags, t.Tags), inTags),
-		FollowsID: json.Number(cmp.Or(t.Follows, &schemas.Ref{}).ID),
+		TicketFormID: s.cfg.TicketFormID, BrandID: s.cfg.BrandID, FollowsID: json.Number(cmp.Or(t.Follows, &schemas.Ref{}).ID), Metadata: mark(t.Key),
+		Tags: sinks.Tags(inTags, []string{"sb", t.Kind}, s.cfg.Tags, t.Tags),
 	}
 	p := s.names.PlaceTicket(s.env.Catalogue(), t)
 	in.place(p)
@@ -162,7 +158,7 @@ func (s *sink) change(in *ticket, ch *schemas.Change) sinks.Placed {
 	if ch.Assignee != nil && *ch.Assignee == "" {
 		in.AssigneeID = json.RawMessage("null")
 	}
-	in.AddTags, in.RemoveTags = sinks.Tags(ch.AddTags, inTags), sinks.Tags(ch.RemoveTags, inTags)
+	in.AddTags, in.RemoveTags = sinks.Tags(inTags, ch.AddTags), sinks.Tags(inTags, ch.RemoveTags)
 	p := s.names.Place(s.env.Catalogue(), *ch)
 	in.place(p)
 	return p

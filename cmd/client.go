@@ -81,7 +81,7 @@ func (cl *client) do(ctx context.Context, method, path string, in, out any) erro
 		}
 		return fmt.Errorf("reach switchboard at %s: %w; is it running, with the same --data?", cl.where, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // only read from
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return fmt.Errorf("read the answer: %w", err)

@@ -67,11 +67,14 @@ func (c *cli) runDemo(ctx context.Context) error {
 	c.override(conf)
 	conf.Data = data
 
-	handler, _ := fakes(conf)
+	handler, _, callers := fakes(conf)
 	sandboxed := make(chan error, 1)
 	played, cancel := context.WithCancel(ctx)
 	go func() { sandboxed <- serveUntil(played, l, handler) }()
-	err = c.run(ctx, conf, rules, func(a *app.App) { c.play(ctx, conf, a.URL()) })
+	err = c.run(ctx, conf, rules, func(a *app.App) {
+		go callBack(played, callers, func(url string) string { return a.URL() + url[len(conf.PublicURL):] })
+		c.play(ctx, conf, a.URL())
+	})
 	cancel()
 	return errors.Join(err, <-sandboxed)
 }

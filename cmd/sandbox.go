@@ -59,8 +59,8 @@ func (c *cli) initSandbox() error {
 		if err != nil {
 			return err
 		}
-		_, err = f.Write(content)
-		if err := errors.Join(err, f.Close()); err != nil {
+		_, writeErr := f.Write(content)
+		if err := errors.Join(writeErr, f.Close()); err != nil {
 			return err
 		}
 		fmt.Fprintln(c.out, "wrote", name)
@@ -92,11 +92,21 @@ func (c *cli) embedded(base, public string) config.Options {
 	return o
 }
 
+// A caller is a fake desk that tells its webhook what its agents did.
+type caller struct {
+	desk interface{ Events() []hook.Delivery }
+	sign func(*hook.Delivery)
+	// url is the address that is signed; queue waits for a 2xx, oldest first.
+	url   string
+	queue []hook.Delivery
+}
+
 // fakes returns a handler that plays every vendor of conf below the instance's
-// name, and the names it plays.
-func fakes(conf *config.Config) (http.Handler, []string) {
+// name, the names it plays, and the desks that call back.
+func fakes(conf *config.Config) (http.Handler, []string, []*caller) {
 	mux := http.NewServeMux()
 	var names []string
+	var callers []*caller
 	add := func(name string, f sandbox.Fake, board *sandbox.Board) {
 		mux.Handle("/"+name+"/", http.StripPrefix("/"+name, board.Wrap(f)))
 		names = append(names, name)
@@ -108,12 +118,63 @@ func fakes(conf *config.Config) (http.Handler, []string) {
 		}
 	}
 	for i, s := range conf.Sinks {
-		if fake := s.Kind.Traits().Fake; fake != nil {
-			board := sandbox.NewBoard(uint64(i) + 101)
-			add(s.Name, fake(s.Value, board), board)
+		traits := s.Kind.Traits()
+		if traits.Fake == nil {
+			continue
+		}
+		board := sandbox.NewBoard(uint64(i) + 101)
+		desk := traits.Fake(s.Value, board)
+		add(s.Name, desk, board)
+		if d, ok := desk.(interface{ Events() []hook.Delivery }); ok && traits.Sign != nil {
+			sign := func(d *hook.Delivery) { traits.Sign(s.Value, d) }
+			callers = append(callers, &caller{desk: d, sign: sign, url: publicURL(conf) + "/hooks/" + s.Name})
 		}
 	}
-	return mux, names
+	return mux, names, callers
+}
+
+// publicURL is where the running switchboard is reached.
+func publicURL(conf *config.Config) string {
+	if conf.PublicURL != "" {
+		return conf.PublicURL
+	}
+	return "http://localhost" + conf.Listen
+}
+
+// callEvery is how often the fake desks tell what their agents did.
+const callEvery = 200 * time.Millisecond
+
+// callBack tells what happened at the desks until ctx ends; to says where the
+// signed address is reached.
+func callBack(ctx context.Context, callers []*caller, to func(url string) string) {
+	client := &http.Client{Timeout: 10 * time.Second}
+	tick := time.NewTicker(callEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, c := range callers {
+			c.queue = append(c.queue, c.desk.Events()...)
+			for len(c.queue) > 0 && c.tell(ctx, client, to) {
+				c.queue = c.queue[1:]
+			}
+		}
+	}
+}
+
+func (c *caller) tell(ctx context.Context, client *http.Client, to func(string) string) bool {
+	d := c.queue[0]
+	d.Method, d.URL, d.ReceivedAt = http.MethodPost, c.url, time.Now().UTC()
+	if d.Header == nil {
+		d.Header = http.Header{}
+	}
+	c.sign(&d)
+	d.URL = to(d.URL)
+	status, _, err := post(ctx, client, d)
+	return err == nil && status < 300
 }
 
 func (c *cli) runSandbox(ctx context.Context, address string) error {
@@ -126,7 +187,8 @@ func (c *cli) runSandbox(ctx context.Context, address string) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w; choose another address with --listen", address, err)
 	}
-	handler, names := fakes(conf)
+	handler, names, callers := fakes(conf)
+	go callBack(ctx, callers, func(url string) string { return url })
 	fmt.Fprintf(c.out, "the sandbox listens on http://%s and plays\n", l.Addr())
 	for _, name := range names {
 		fmt.Fprintf(c.out, "  %-16s http://%s/%s\n", name, l.Addr(), name)
@@ -212,16 +274,12 @@ func signed(conf *config.Config, channel, to string, s channels.Sample) (hook.De
 	if s.From == "" {
 		s.From = "ilse@brandt.example"
 	}
-	public := conf.PublicURL
-	if public == "" {
-		public = "http://localhost" + conf.Listen
-	}
 	path := "/hooks/" + channel
 	if traits.Form {
 		path = "/form/" + channel
 	}
 	d := traits.Sample(ch.Value, s)
-	d.URL, d.ReceivedAt = public+path, s.At
+	d.URL, d.ReceivedAt = publicURL(conf)+path, s.At
 	if d.Method == "" {
 		d.Method = http.MethodPost
 	}
@@ -247,7 +305,7 @@ func post(ctx context.Context, client *http.Client, d hook.Delivery) (int, strin
 	if err != nil {
 		return 0, "", err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // only read from
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
 	return resp.StatusCode, string(body), err
 }

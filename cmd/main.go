@@ -66,6 +66,8 @@ type cli struct {
 	url    string
 	token  string
 	json   bool
+	// recovered is serve's flag of that name.
+	recovered bool
 }
 
 func (c *cli) main(ctx context.Context, args []string) int {

@@ -31,6 +31,7 @@ func (c *cli) serve() *cobra.Command {
 	f.StringVar(&c.config, "config", "", "configuration file (default switchboard.yaml, if it exists)")
 	f.StringVar(&c.listen, "listen", "", "address to listen on, instead of the file's")
 	f.StringVar(&c.data, "data", "", "data directory, instead of the file's")
+	f.BoolVar(&c.recovered, "recovered", false, "a backup was restored: ask the desks before filing, for one horizon")
 	f.BoolVar(&demo, "demo", false, "play a small shop's morning against the sandbox")
 	return cmd
 }
@@ -76,7 +77,7 @@ func (c *cli) run(ctx context.Context, conf *config.Config, rules *config.Rules,
 }
 
 func (c *cli) runOnce(ctx context.Context, conf *config.Config, rules *config.Rules, log *slog.Logger, started func(*app.App)) error {
-	a, err := app.New(ctx, app.Options{Config: conf, Rules: rules, Log: log, Version: version()})
+	a, err := app.New(ctx, app.Options{Config: conf, Rules: rules, Log: log, Version: version(), Recovered: c.recovered})
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"switchboard/channels"
@@ -39,6 +41,9 @@ type Options struct {
 	Version string
 	// Metrics may be nil.
 	Metrics *telemetry.Metrics
+	// Recovered says that a backup was restored: for one horizon every create and
+	// append asks the desk first whether it is there already.
+	Recovered bool
 	// FreeSpace overrides how free disk space is measured; nil asks the system.
 	FreeSpace func(dir string) (int64, error)
 	// Reserve is how much disk stays free; 0 takes the bus's default.
@@ -61,10 +66,12 @@ type App struct {
 	delivery *delivery.Delivery
 	console  *console.Console
 	health   *health
-	channels []*channel
-	sinks    []*sink
-	password string
-	token    string
+	// recovered is until when desks are asked first, in Unix seconds; 0 for never.
+	recovered atomic.Int64
+	channels  []*channel
+	sinks     []*sink
+	password  string
+	token     string
 
 	listener net.Listener
 	socket   net.Listener
@@ -117,6 +124,9 @@ func New(ctx context.Context, o Options) (a *App, err error) {
 	if a.ledger, err = ledger.Open(ctx, filepath.Join(o.Config.Data, "ledger.db")); err != nil {
 		return a, fmt.Errorf("open ledger: %w", err)
 	}
+	if err := a.readRecovered(ctx); err != nil {
+		return a, err
+	}
 	if err := a.openStages(); err != nil {
 		return a, err
 	}
@@ -164,8 +174,41 @@ func (a *App) openStages() (err error) {
 	})
 	a.delivery = delivery.New(delivery.Options{
 		Bus: a.bus, Tokens: a.tokens, Metrics: a.metrics, Log: a.log, Channel: a.channel, FileURL: a.fileURL,
+		Recovered: func() bool { return time.Now().Unix() < a.recovered.Load() },
 	})
 	return nil
+}
+
+// recoveredKey keeps until when desks are asked first, across restarts.
+const recoveredKey = "meta.recovered"
+
+// readRecovered finds out whether a backup was restored within the horizon: a
+// person said so, now or at an earlier start, or the ledger knows events that the
+// stream does not have.
+func (a *App) readRecovered(ctx context.Context) error {
+	e, err := a.bus.Bucket(bus.Cursors).Get(ctx, recoveredKey)
+	if err != nil && !errors.Is(err, bus.ErrNotFound) {
+		return err
+	}
+	if until, err := strconv.ParseInt(string(e.Value), 10, 64); err == nil {
+		a.recovered.Store(until)
+	}
+	info, err := a.bus.Info(ctx, bus.Events)
+	if err != nil {
+		return err
+	}
+	created, seq, err := a.ledger.Position(ctx)
+	if err != nil {
+		return err
+	}
+	if !a.o.Recovered && (!created.Equal(info.Created) || seq <= info.Last) {
+		return nil
+	}
+	until := time.Now().Add(a.o.Config.Horizon).Unix()
+	a.recovered.Store(until)
+	a.log.Warn("a backup was restored: desks are asked before anything is filed", "until", time.Unix(until, 0).UTC())
+	_, err = a.bus.Bucket(bus.Cursors).Put(ctx, recoveredKey, strconv.AppendInt(nil, until, 10))
+	return err
 }
 
 // fileURL is where an agent opens a message's file.

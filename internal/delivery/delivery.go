@@ -28,6 +28,9 @@ type Options struct {
 	Log     *slog.Logger
 	// Channel returns an open channel by name, nil when there is none.
 	Channel func(name string) *channels.Opened
+	// Recovered says that a backup was restored, so that the desk may know more than
+	// we do: every create and append looks first. nil means never.
+	Recovered func() bool
 	// FileURL returns where an agent can open the nth file, from 0, of a message.
 	FileURL func(mid string, n int) string
 }
@@ -63,10 +66,11 @@ type desk struct {
 	health Health
 	n      atomic.Uint64
 
-	mu    sync.Mutex
-	calls map[string][]schemas.Call // of messages under way
-	seen  map[string]time.Time      // when this process first saw an unclear operation
-	clear map[string]bool           // operations that certainly were not done
+	mu     sync.Mutex
+	calls  map[string][]schemas.Call // of messages under way
+	seen   map[string]time.Time      // when this process first saw an unclear operation
+	clear  map[string]bool           // operations that certainly were not done
+	doubts map[string]bool           // those whose repeat the desk refused: look before the next
 }
 
 // JobsUnit and BackUnit name a sink's readers.
@@ -86,7 +90,7 @@ func (d *Delivery) Run(ctx context.Context, s *sinks.Opened, set Settings, lease
 	}
 	k := &desk{
 		o: d.o, s: s, set: set, lease: lease, log: d.o.Log.With("sink", s.Name), health: health,
-		calls: map[string][]schemas.Call{}, seen: map[string]time.Time{}, clear: map[string]bool{},
+		calls: map[string][]schemas.Call{}, seen: map[string]time.Time{}, clear: map[string]bool{}, doubts: map[string]bool{},
 	}
 	k.gate = newGate(k)
 	jobs, err := d.o.Bus.Handle(ctx, bus.ReaderConfig{
@@ -110,6 +114,9 @@ func (d *Delivery) Run(ctx context.Context, s *sinks.Opened, set Settings, lease
 	}
 	return readers, nil
 }
+
+// recovered reports whether the desk may know more than we do.
+func (k *desk) recovered() bool { return k.o.Recovered != nil && k.o.Recovered() }
 
 // A later is an error that says when to try again.
 type later struct {
@@ -145,18 +152,23 @@ func (k *desk) putLink(ctx context.Context, conv string, l record.Link, revision
 	}
 	writes := []bus.Write{{Key: record.LinkKey(k.s.Name, conv), Value: data, Revision: revision}}
 	if ticket {
-		t, err := json.Marshal(record.Ticket{Schema: schemas.Version, Root: conv, Ref: l.Ticket})
+		t, err := k.wayBack(conv, l.Ticket)
 		if err != nil {
 			return 0, err
 		}
-		key := record.TicketKeyOf(k.s.Name, k.o.Tokens.Ticket(k.s.Name, l.Ticket.ID))
-		writes = append(writes, bus.Write{Key: key, Value: t, Any: true})
+		writes = append(writes, t)
 	}
 	revisions, err := k.o.Bus.Bucket(bus.Links).Apply(ctx, writes...)
 	if err != nil {
 		return 0, err
 	}
 	return revisions[0], nil
+}
+
+// wayBack is t.…: what happens to the ticket at the desk finds the conversation.
+func (k *desk) wayBack(conv string, ref schemas.Ref) (bus.Write, error) {
+	t, err := json.Marshal(record.Ticket{Schema: schemas.Version, Root: conv, Ref: ref})
+	return bus.Write{Key: record.TicketKeyOf(k.s.Name, k.o.Tokens.Ticket(k.s.Name, ref.ID)), Value: t, Any: true}, err
 }
 
 // message reads messages/<mid>.

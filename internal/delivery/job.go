@@ -70,16 +70,36 @@ func (t *turn) run(ctx context.Context) error {
 	case t.link.Forgotten:
 		return nil
 	case t.link.Last.Has(t.mid):
+		if err := t.bringBack(ctx, t.link.Last.Opened); err != nil {
+			return err
+		}
 		return t.file(ctx)
 	case t.link.Doing != nil && !slices.Contains(t.link.Doing.Mids, t.mid):
 		return t.stray(ctx)
 	case t.link.Doing != nil:
+		if err := t.bringBack(ctx, t.link.Doing.Opened); err != nil {
+			return err
+		}
 		return t.resume(ctx)
 	}
 	if err := t.held(ctx); err != nil {
 		return err
 	}
 	return t.begin(ctx)
+}
+
+// bringBack writes the ticket's way back again: the write of the link that named
+// the ticket first may have been the last one before a crash.
+func (t *turn) bringBack(ctx context.Context, opened bool) error {
+	if !opened {
+		return nil
+	}
+	w, err := t.k.wayBack(t.job.Conv, t.link.Ticket)
+	if err != nil {
+		return err
+	}
+	_, err = t.k.o.Bus.Bucket(bus.Links).Put(ctx, w.Key, w.Value)
+	return err
 }
 
 // heldEvery is how often a held lane looks whether a person has decided.
@@ -116,6 +136,8 @@ func (t *turn) standing(ctx context.Context) (done bool, err error) {
 		return true, t.tellFiled(ctx, at)
 	case known && (at.State == record.Dropped || at.State == record.Forgotten):
 		return true, nil
+	case known && at.State == record.Dead && t.job.Version == at.Version:
+		return true, t.buried(ctx, at)
 	case known && at.State == record.Dead && t.job.Version != at.Version+1:
 		return true, nil
 	case known && at.State == record.Pending:
@@ -158,6 +180,8 @@ func (t *turn) stray(ctx context.Context) error {
 
 // begin chooses the operation (D4) and writes the intent (D5).
 func (t *turn) begin(ctx context.Context) error {
+	// Its own death is no gap any more when a person has it tried again.
+	t.link.Gap = slices.DeleteFunc(t.link.Gap, func(mid string) bool { return mid == t.mid })
 	doing := &record.Doing{Mids: []string{t.mid}}
 	if t.link.Ticket.ID == "" {
 		doing.Op, doing.Key = opCreate, record.TicketKey(t.k.s.Name, t.mid)
@@ -178,6 +202,15 @@ func (t *turn) intend(ctx context.Context, doing *record.Doing) error {
 	var err error
 	if t.revision, err = t.k.putLink(ctx, t.job.Conv, t.link, t.revision, false); err != nil {
 		return err
+	}
+	if t.k.recovered() {
+		got, found, err := t.look(ctx, doing)
+		if err != nil {
+			return t.again(fmt.Errorf("look first, after a backup was restored: %w", err))
+		}
+		if found {
+			return t.done(ctx, got)
+		}
 	}
 	return t.call(ctx)
 }
@@ -292,6 +325,26 @@ func (k *desk) unclear(key string) {
 	delete(k.clear, key)
 }
 
+// isOpen reports whether an attempt of ours or a predecessor's may still be done.
+func (k *desk) isOpen(key string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, seen := k.seen[key]
+	return seen && !k.clear[key]
+}
+
+func (k *desk) doubt(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.doubts[key] = true
+}
+
+func (k *desk) doubted(key string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.doubts[key]
+}
+
 func (k *desk) notDone(key string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -310,4 +363,5 @@ func (k *desk) over(key string) {
 	defer k.mu.Unlock()
 	delete(k.seen, key)
 	delete(k.clear, key)
+	delete(k.doubts, key)
 }

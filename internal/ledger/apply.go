@@ -17,7 +17,7 @@ import (
 // stream was made; ErrOtherStream says that the ledger was filled from another one.
 // Events that are there already are dropped. Those of unknown types and those whose
 // bodies cannot be read are counted and skipped, for a projection never stops.
-func (l *Ledger) Apply(ctx context.Context, created time.Time, events []Event) error {
+func (l *Ledger) Apply(ctx context.Context, created time.Time, events []Event) (err error) {
 	if len(events) == 0 {
 		return nil
 	}
@@ -33,7 +33,13 @@ func (l *Ledger) Apply(ctx context.Context, created time.Time, events []Event) e
 		return ErrOtherStream
 	}
 	p.created = created
-	err := l.w.transact(ctx, func(ctx context.Context) error {
+	if slices.ContainsFunc(events, func(e Event) bool { return e.Type == schemas.EventForgotten }) {
+		if err := l.w.thorough(ctx, 1); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, l.w.thorough(context.WithoutCancel(ctx), 0)) }()
+	}
+	err = l.w.transact(ctx, func(ctx context.Context) error {
 		return l.apply(ctx, &p, events)
 	})
 	if err != nil {

@@ -26,8 +26,14 @@ func (w *writer) create(ctx context.Context) error {
 			return fmt.Errorf("create tables: %w", err)
 		}
 	}
-	// Without this the words of a deleted text stay in the index until it is merged.
-	if _, err := w.conn.ExecContext(ctx, "INSERT INTO ft(ft, rank) VALUES ('secure-delete', 1)"); err != nil {
+	return nil
+}
+
+// thorough says whether deleting a text takes its words out of the index at once
+// instead of when the index is merged. It makes every write dear, so that it is on
+// only while something is forgotten.
+func (w *writer) thorough(ctx context.Context, on int) error {
+	if _, err := w.conn.ExecContext(ctx, "INSERT INTO ft(ft, rank) VALUES ('secure-delete', $1)", on); err != nil {
 		return fmt.Errorf("set up full text: %w", err)
 	}
 	return nil

@@ -9,7 +9,7 @@ VULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help run check fmt lint generated vet test race fuzz-seeds fuzz cover bench docs vuln example example-mod build image clean
+.PHONY: help run check fmt lint generated vet test race fuzz-seeds fuzz cover bench docs vuln example example-mod torture build image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ cover: ## coverage per package, counting what other packages' tests reach; fails
 
 bench: ## the goals of BENCHMARKS.md, each with its baseline from the same run
 	go run ./internal/tools/bench
+
+torture: ## kill -9 fifty times under load, the desk as the judge; about two minutes
+	go test ./internal/torture -run=TestExactlyOnce -torture.run -count=1 -timeout=10m -v
 
 docs: ## write docs/reference and the schemas anew
 	go generate ./...

@@ -9,6 +9,7 @@ package channels
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -43,6 +44,11 @@ type Parsed struct {
 	Messages []schemas.Message
 	Receipts []schemas.Receipt
 	Ignored  string
+}
+
+// Ignore is what Parse returns of a delivery of no interest, with the reason.
+func Ignore(reason string, args ...any) (Parsed, error) {
+	return Parsed{Ignored: fmt.Sprintf(reason, args...)}, nil
 }
 
 // A Streamer holds a connection open. It emits until ctx ends or the connection

@@ -117,6 +117,18 @@ func Read(d hook.Delivery) ([]Event, error) {
 	return events, nil
 }
 
+// ReadAny is Read; of a delivery that carries no event it returns the body, which
+// is JSON then, as the data of the zero Event.
+func ReadAny(d hook.Delivery) ([]Event, error) {
+	switch {
+	case ModeOf(d) != None:
+		return Read(d)
+	case !json.Valid(d.Body):
+		return nil, errors.New("it is not JSON")
+	}
+	return []Event{{Data: d.Body}}, nil
+}
+
 func readBinary(d hook.Delivery) (Event, error) {
 	e := Event{Base64: d.Body}
 	for name, to := range map[string]*string{

@@ -172,3 +172,18 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func TestReadAnyTakesPlainJSON(t *testing.T) {
+	t.Parallel()
+	events, err := ReadAny(delivery(`{"text":"hi"}`))
+	if err != nil || len(events) != 1 || events[0].Key() != "" || string(events[0].Data) != `{"text":"hi"}` {
+		t.Errorf("got %+v, error %v, want the body alone", events, err)
+	}
+	if _, err := ReadAny(delivery(`{"text"`)); err == nil {
+		t.Error("what is no JSON was read")
+	}
+	events, err = ReadAny(delivery("[1]", "Ce-Specversion", "1.0", "Ce-Id", "7", "Ce-Source", "/shop", "Ce-Type", "order"))
+	if err != nil || len(events) != 1 || events[0].ID != "7" {
+		t.Errorf("got %+v, error %v, want the event", events, err)
+	}
+}

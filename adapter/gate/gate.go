@@ -10,7 +10,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,8 +34,31 @@ type Gate struct {
 	Key []byte
 	// MinFill is how long a person needs at least.
 	MinFill time.Duration
-	// Proof says that nobody passes without a proof of work.
-	Proof bool
+	// Asks says that our pages ask for a proof of work, Proof that nobody passes
+	// without one.
+	Asks, Proof bool
+}
+
+// New returns a gate as a configuration file describes it: min_fill, and
+// proof_of_work, which is off, javascript (pages that run scripts show one) or
+// required.
+func New(key []byte, minFill time.Duration, proof string) (Gate, error) {
+	var errs []error
+	if minFill < 0 || minFill > Life/2 {
+		errs = append(errs, fmt.Errorf("min_fill: want 0s to %s", Life/2))
+	}
+	if !slices.Contains([]string{"off", "javascript", "required"}, proof) {
+		errs = append(errs, fmt.Errorf("proof_of_work: no %q; there are off, javascript, required", proof))
+	}
+	return Gate{Key: key, MinFill: minFill, Asks: proof != "off", Proof: proof == "required"}, errors.Join(errs...)
+}
+
+// Work is how many bits of proof a page asks for, 0 for none.
+func (g Gate) Work() int {
+	if g.Asks {
+		return Bits
+	}
+	return 0
 }
 
 // A Reason says why somebody does not pass; "" is nobody's.

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 
@@ -39,6 +40,13 @@ func (o Origins) Allow(d hook.Delivery, a hook.Answer) hook.Answer {
 		a.Header.Set("Access-Control-Allow-Origin", from)
 	}
 	return a
+}
+
+// Preflight answers a browser that asks whether a page may post here.
+func (o Origins) Preflight(d hook.Delivery) hook.Answer {
+	return o.Allow(d, hook.Answer{Status: http.StatusNoContent, Drop: true, Header: http.Header{
+		"Access-Control-Allow-Methods": {"POST"}, "Access-Control-Allow-Headers": {"Content-Type, Idempotency-Key"},
+	}})
 }
 
 // Origin returns scheme and host of an address, "" if it is not one of the web.

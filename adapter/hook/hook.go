@@ -109,6 +109,11 @@ type Refused struct {
 	Reason string
 }
 
+// Refuse returns a Refused that gives its reason as plain text.
+func Refuse(status int, reason string) error {
+	return &Refused{Answer: Text(status, "text/plain", reason+"\n"), Reason: reason}
+}
+
 // Error gives the reason.
 func (r *Refused) Error() string { return r.Reason }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"switchboard/adapter/secret"
@@ -78,4 +79,39 @@ func (h HMAC) Sign(d *Delivery) {
 	}
 	m.Write(d.Body)
 	d.Header.Set(h.Header, h.Prefix+hex.EncodeToString(m.Sum(nil)))
+}
+
+// A Proof is how senders of many makes prove themselves: by exactly one of
+// secret, token and hmac.secret.
+type Proof struct {
+	// Secret is that of Standard Webhooks: whsec_… to sign with, or the sender's
+	// public key whpk_….
+	Secret secret.Secret `yaml:"secret"`
+	// Token is sent as "Authorization: Bearer …".
+	Token secret.Secret `yaml:"token"`
+	// HMAC is any other signature over the body.
+	HMAC HMAC `yaml:"hmac"`
+}
+
+// Check says what is wrong with the configuration.
+func (p Proof) Check() error {
+	errs := []error{p.HMAC.Check()}
+	if set := slices.DeleteFunc([]secret.Secret{p.Secret, p.Token, p.HMAC.Secret}, secret.Secret.IsZero); len(set) != 1 {
+		errs = append(errs, fmt.Errorf("secret, token, hmac.secret: want exactly one of them, so that nobody else can send; %d are set", len(set)))
+	}
+	if _, _, err := StandardKey(p.Secret.Bytes()); err != nil {
+		errs = append(errs, errors.New("secret: want whsec_ or whpk_ and base64"))
+	}
+	return errors.Join(errs...)
+}
+
+// Verify checks d in the configured way.
+func (p Proof) Verify(d Delivery) error {
+	switch {
+	case !p.Secret.IsZero():
+		return StandardWebhook(p.Secret.Bytes(), d)
+	case !p.HMAC.Secret.IsZero():
+		return p.HMAC.Verify(d)
+	}
+	return Bearer(p.Token, d)
 }

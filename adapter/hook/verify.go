@@ -141,6 +141,16 @@ func StandardWebhook(secret []byte, d Delivery) error {
 	return fmt.Errorf("%w: no signature matches", ErrUnverified)
 }
 
+// StandardID is the id under which a Standard Webhook was sent, as valid UTF-8; ""
+// of a delivery without one.
+func StandardID(d Delivery) string {
+	id := d.Header.Get("Webhook-Id")
+	if id == "" {
+		id = d.Header.Get("Svix-Id")
+	}
+	return strings.ToValidUTF8(id, "\uFFFD")
+}
+
 // SignStandardWebhook sets the three headers on d under an HMAC secret, as of
 // d.ReceivedAt.
 func SignStandardWebhook(secret []byte, id string, d *Delivery) error {

@@ -5,6 +5,8 @@ package jsonpath
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +61,24 @@ func Text(raw json.RawMessage) (s string) {
 		return string(raw)
 	}
 	return s
+}
+
+// Word returns a string's characters, or a number as it is written; "" of all else.
+func Word(raw json.RawMessage) string {
+	var number json.Number
+	if raw = bytes.TrimSpace(raw); bytes.HasPrefix(raw, []byte(`"`)) || json.Unmarshal(raw, &number) == nil {
+		return Text(raw)
+	}
+	return ""
+}
+
+// Word is the function Word of the value at a path.
+func (n Node) Word(path string) string { return Word(n.At(path)) }
+
+// Members lists the names of an object's members in their order, but for those
+// that are left out.
+func (n Node) Members(but ...string) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(n.Object)), func(name string) bool { return slices.Contains(but, name) })
 }
 
 // Time reads a time in Unix seconds or as RFC 3339 has it, in UTC. Nothing is the

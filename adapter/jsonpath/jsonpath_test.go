@@ -1,6 +1,9 @@
 package jsonpath
 
 import (
+	"bytes"
+	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -56,4 +59,32 @@ func TestTime(t *testing.T) {
 			t.Errorf("%s: got %s, %v, want no time and %v", path, got, ok, good)
 		}
 	}
+}
+
+func TestWord(t *testing.T) {
+	t.Parallel()
+	n := Open([]byte(`{"s":"a\u00e9","n": 12345678901234567890 ,"f":1.50,"b":true,"z":null,"o":{"a":1},"l":[1],"q":"7"}`))
+	for path, want := range map[string]string{"s": "aé", "n": "12345678901234567890", "f": "1.50", "b": "", "z": "", "o": "", "l": "", "l.0": "1", "q": "7", "": ""} {
+		if got := n.Word(path); got != want {
+			t.Errorf("%s: got %q want %q", path, got, want)
+		}
+	}
+}
+
+func TestMembers(t *testing.T) {
+	t.Parallel()
+	if got := strings.Join(Open([]byte(`{"b":1,"a":2,"id":3}`)).Members("id", "none"), " "); got != "a b" {
+		t.Errorf("got %q want the two in order", got)
+	}
+}
+
+func FuzzWord(f *testing.F) {
+	f.Add([]byte(`{"data":{"ticket":{"id":"R-1"}}}`), "data.ticket.id")
+	f.Add([]byte(`{"":1}`), "")
+	f.Add([]byte(`{`), "..")
+	f.Fuzz(func(t *testing.T, document []byte, path string) {
+		if got := Open(document).Word(path); got != "" && !json.Valid(bytes.TrimSpace(document)) {
+			t.Fatalf("read %q from what is not JSON", got)
+		}
+	})
 }

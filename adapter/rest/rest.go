@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -24,11 +25,13 @@ const maxAnswer = 8 << 20
 // A Client speaks to one vendor below one base address. It is safe for
 // concurrent use and immutable after New.
 type Client struct {
-	http  *http.Client
-	base  string
-	auth  Auth
-	words func(body []byte) string
-	pacer *Pacer
+	http    *http.Client
+	base    string
+	auth    Auth
+	words   func(body []byte) string
+	verdict func(err error) error
+	wait    string
+	pacer   *Pacer
 }
 
 // An Auth puts credentials on a request. A refusal of the vendor (401) makes it
@@ -56,7 +59,7 @@ func WithPacer(p *Pacer) Option { return func(c *Client) { c.pacer = p } }
 
 // New returns a client that sends through h to addresses below base.
 func New(h *http.Client, base string, options ...Option) *Client {
-	c := &Client{http: h, base: strings.TrimRight(base, "/")}
+	c := &Client{http: h, base: strings.TrimRight(base, "/"), verdict: func(err error) error { return err }}
 	for _, o := range options {
 		o(c)
 	}
@@ -163,9 +166,7 @@ func (c *Client) send(ctx context.Context, r Request, target string, body []byte
 	if len(body) == 0 {
 		req.Body, req.ContentLength = http.NoBody, 0
 	}
-	for k, v := range r.Header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, r.Header)
 	if kind != "" {
 		req.Header.Set("Content-Type", kind)
 	}
@@ -187,7 +188,7 @@ func (c *Client) send(ctx context.Context, r Request, target string, body []byte
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return resp.Header, fault.FromResponse(resp.StatusCode, resp.Header, c.explain(answer), time.Now())
+		return resp.Header, c.judge(resp, answer)
 	}
 	if err != nil {
 		return resp.Header, fmt.Errorf("read answer: %w", err)

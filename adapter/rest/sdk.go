@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 
 	"switchboard/adapter/fault"
 )
@@ -75,5 +74,5 @@ func (c *Client) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 	if resp.Request.URL.Host != host && resp.StatusCode != http.StatusNotFound {
 		return nil, &fault.Status{Code: resp.StatusCode}
 	}
-	return nil, fault.FromResponse(resp.StatusCode, resp.Header, "", time.Now())
+	return nil, c.judge(resp, nil)
 }

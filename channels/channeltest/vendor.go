@@ -87,10 +87,10 @@ func fieldOf(v reflect.Value, name string) reflect.Value {
 	if v.Kind() != reflect.Struct {
 		return reflect.Value{}
 	}
-	for i := range v.NumField() {
-		tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		tag, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if tag == name {
-			return v.Field(i)
+			return v.FieldByIndex(f.Index)
 		}
 	}
 	return reflect.Value{}

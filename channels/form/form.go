@@ -8,21 +8,18 @@ package form
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/hex"
+	"embed"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"switchboard/adapter/fault"
 	"switchboard/adapter/formdata"
 	"switchboard/adapter/gate"
 	"switchboard/adapter/hook"
+	"switchboard/adapter/page"
 	"switchboard/channels"
 	"switchboard/schemas"
 )
@@ -64,32 +61,22 @@ type channel struct {
 	name   string
 	public string
 	gate   gate.Gate
-	pages  *template.Template
+	page   *page.Page
 }
+
+//go:embed form.html form.js
+var files embed.FS
 
 var _ hook.Webhook = (*channel)(nil)
 
 func open(cfg Config, env channels.Env) (channels.Channel, error) {
-	errs := cfg.Origins.Check()
-	for _, name := range cfg.Require {
-		if cfg.Fields.Of(name) == nil {
-			errs = append(errs, fmt.Errorf("require: no field %q; there are %s", name, strings.Join(formdata.Known(), ", ")))
-		}
-	}
+	g, err := gate.New(env.Key, cfg.MinFill, cfg.Proof)
+	errs := slices.Concat(cfg.Origins.Check(), cfg.Fields.Check(cfg.Require), []error{err})
 	if cfg.Thanks != "" && gate.Origin(cfg.Thanks) == "" {
 		errs = append(errs, errors.New("thanks: want an address that begins with https://"))
 	}
-	if cfg.MinFill < 0 || cfg.MinFill > gate.Life/2 {
-		errs = append(errs, fmt.Errorf("min_fill: want 0s to %s", gate.Life/2))
-	}
-	if !slices.Contains([]string{"off", "javascript", "required"}, cfg.Proof) {
-		errs = append(errs, fmt.Errorf("proof_of_work: no %q; there are off, javascript, required", cfg.Proof))
-	}
-	return &channel{
-		cfg: cfg, name: cmp.Or(cfg.Account, env.Name), public: env.Public,
-		pages: template.Must(template.ParseFS(files, "form.html")),
-		gate:  gate.Gate{Key: env.Key, MinFill: cfg.MinFill, Proof: cfg.Proof == "required"},
-	}, errors.Join(errs...)
+	name, shown := cmp.Or(cfg.Account, env.Name), page.Must(files, "form.html")
+	return &channel{cfg: cfg, name: name, public: env.Public, gate: g, page: shown}, errors.Join(errs...)
 }
 
 func (c *channel) Account() string { return c.name }
@@ -102,32 +89,76 @@ func (c *channel) Verify(_ context.Context, d hook.Delivery) error {
 		return nil // who only reads leaves nothing behind
 	}
 	s, err := c.read(d)
-	why := c.gate.Check(s.Aside["sb_token"], s.Aside["sb_proof"], d.ReceivedAt)
+	why := c.gate.Check(s.Aside[gate.TokenField], s.Aside[gate.ProofField], d.ReceivedAt)
 	switch {
 	case !c.cfg.Origins.Trust(d, c.public):
-		return c.refuse(d, http.StatusForbidden, s, mistake{Reason: "origin_not_listed"})
-	case errors.Is(err, formdata.ErrMediaType):
-		return c.refuse(d, http.StatusUnsupportedMediaType, s, mistake{Reason: "media_type"})
+		return c.refuse(d, http.StatusForbidden, s, formdata.Mistake{Reason: "origin_not_listed"})
 	case err != nil:
-		return c.refuse(d, http.StatusBadRequest, s, mistake{Reason: "unreadable"})
-	case s.trapped():
+		status, mistake := formdata.Unreadable(err)
+		return c.refuse(d, status, s, mistake)
+	case gate.Trapped(s.Aside):
 		return nil // it hears what everybody hears
 	case why != "":
-		return c.refuse(d, http.StatusForbidden, s, mistake{Reason: string(why)})
+		return c.refuse(d, http.StatusForbidden, s, formdata.Mistake{Reason: string(why)})
 	}
-	var wrong []mistake
-	for _, name := range formdata.Known() {
-		value := strings.TrimSpace(s.Known[name])
-		if needed := name == "message" || slices.Contains(c.cfg.Require, name); needed && value == "" {
-			wrong = append(wrong, mistake{name, "missing"})
-		} else if needed && name == "email" && !formdata.Reachable(value) {
-			wrong = append(wrong, mistake{name, "not_an_address"})
-		}
-	}
-	if len(wrong) > 0 {
+	if wrong := s.Wrong(c.cfg.Require); len(wrong) > 0 {
 		return c.refuse(d, http.StatusUnprocessableEntity, s, wrong...)
 	}
 	return nil
+}
+
+func (c *channel) Answer(d hook.Delivery) hook.Answer {
+	switch {
+	case d.Method == http.MethodPost:
+		s, _ := c.read(d) // Verify has read it without an error
+		return c.thank(d, s)
+	case d.Method == http.MethodOptions:
+		return c.cfg.Origins.Preflight(d)
+	case d.Query().Has("asset"):
+		return c.page.Script("form.js")
+	}
+	a := c.show(d, http.StatusOK, view{})
+	a.Drop = true
+	return a
+}
+
+func (c *channel) thank(d hook.Delivery, s submission) hook.Answer {
+	switch {
+	case page.WantsJSON(d):
+		return c.cfg.Origins.Allow(d, page.Accepted(s.id, s.Reference()))
+	case c.cfg.Thanks != "":
+		return hook.Answer{Status: http.StatusSeeOther, Header: http.Header{"Location": {c.cfg.Thanks}}}
+	}
+	return c.show(d, http.StatusOK, view{Sent: true, submission: s})
+}
+
+func (c *channel) refuse(d hook.Delivery, status int, s submission, wrong ...formdata.Mistake) error {
+	a := c.show(d, status, view{Wrong: wrong, submission: s})
+	if page.WantsJSON(d) {
+		a = c.cfg.Origins.Allow(d, page.Problem{Title: "The message was not accepted.", Status: status, Errors: wrong}.Answer())
+	}
+	return &hook.Refused{Answer: a, Reason: fmt.Sprintf("form is refused with status %d: %s", status, wrong[0].Reason)}
+}
+
+// A view is what the page shows.
+type view struct {
+	Config
+	submission
+	Sent  bool
+	Wrong formdata.Mistakes
+	Token string
+	Bits  int
+}
+
+// Needs reports whether a field has to be filled in.
+func (v view) Needs(name string) bool { return name == "message" || slices.Contains(v.Require, name) }
+
+// Input is how the page calls a field.
+func (v view) Input(name string) string { return v.Config.Fields.Of(name)[0] }
+
+func (c *channel) show(d hook.Delivery, status int, v view) hook.Answer {
+	v.Config, v.Token, v.Bits = c.cfg, c.gate.Token(d.ReceivedAt), c.gate.Work()
+	return c.page.Answer(status, v)
 }
 
 func (c *channel) Parse(d hook.Delivery) (channels.Parsed, error) {
@@ -138,7 +169,7 @@ func (c *channel) Parse(d hook.Delivery) (channels.Parsed, error) {
 	if err != nil {
 		return channels.Parsed{}, fault.Permanentf("read form: %w", err)
 	}
-	if s.trapped() {
+	if gate.Trapped(s.Aside) {
 		return channels.Parsed{Ignored: "honeypot"}, nil
 	}
 	m := s.Message(s.id, s.Answers)
@@ -158,42 +189,11 @@ func (c *channel) read(d hook.Delivery) (submission, error) {
 	if err != nil {
 		return submission{}, err
 	}
-	s := submission{Form: form, Answers: form.Sort(c.cfg.Fields, "sb_token", "sb_proof", "submission_id", "website", "_gotcha", "_honey")}
-	s.id = s.identify(d)
-	return s, nil
-}
-
-// trapped reports whether a field is filled in that people do not see. Other
-// sites' forms may well ask for a website, so that is a trap on our page only.
-func (s submission) trapped() bool {
-	return s.Aside["_gotcha"] != "" || s.Aside["_honey"] != "" || s.Aside["website"] != "" && s.Aside["sb_token"] != ""
-}
-
-// identify returns the nonce of the page, the sender's own key, or a digest of
-// all that was written and of the ten minutes in which it was.
-func (s submission) identify(d hook.Delivery) string {
-	if nonce, ok := gate.Nonce(s.Aside["sb_token"]); ok {
-		return "page-" + nonce
-	}
-	if key := cmp.Or(s.Aside["submission_id"], d.Header.Get("Idempotency-Key")); key != "" {
-		return "key-" + digest([]byte(key))
-	}
-	h := sha256.New()
-	fmt.Fprintf(h, "%d %q", d.ReceivedAt.Truncate(10*time.Minute).Unix(), s.Form.Fields)
-	for _, f := range s.Files {
-		fmt.Fprintf(h, " %q %x", f.Name, sha256.Sum256(f.Data))
-	}
-	return "same-" + digest(h.Sum(nil))
-}
-
-func digest(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:16])
+	a := form.Sort(c.cfg.Fields, gate.Fields()...)
+	key := cmp.Or(a.Aside[gate.KeyField], d.Header.Get("Idempotency-Key"))
+	id := gate.Identify(a.Aside[gate.TokenField], key, form.Sum, d.ReceivedAt)
+	return submission{Form: form, Answers: a, id: id}, nil
 }
 
 // Reference is what the requester may quote.
-func (s submission) Reference() string {
-	sum := sha256.Sum256([]byte(s.id))
-	text := base32.StdEncoding.EncodeToString(sum[:])
-	return text[:4] + "-" + text[4:8]
-}
+func (s submission) Reference() string { return gate.Reference(s.id) }

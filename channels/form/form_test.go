@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"switchboard/adapter/formdata"
 	"switchboard/adapter/gate"
 	"switchboard/adapter/hook"
+	"switchboard/adapter/page"
 	"switchboard/channels"
 	"switchboard/channels/channeltest"
 )
@@ -271,11 +273,11 @@ func TestAnswers(t *testing.T) {
 	bad := post("application/json", `{"message":" "}`)
 	bad.Header.Del("Accept")
 	a := answer(t, c, bad)
-	var wrong problem
+	var wrong page.Problem
 	if err := json.Unmarshal(a.Body, &wrong); err != nil {
 		t.Fatal(err)
 	}
-	if want := []mistake{{"message", "missing"}, {"email", "missing"}}; a.Status != 422 || !slices.Equal(wrong.Errors, want) {
+	if want := []formdata.Mistake{{Field: "message", Reason: "missing"}, {Field: "email", Reason: "missing"}}; a.Status != 422 || !slices.Equal(wrong.Errors, want) {
 		t.Errorf("status %d, %+v, want 422 and %+v", a.Status, wrong, want)
 	}
 	for kind, want := range map[string]int{"application/json": 400, "multipart/form-data; boundary=b": 400, "image/png": 415, "": 415} {

@@ -10,18 +10,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	tgbotapi "github.com/go-telegram-bot-api/telegram-bot-api/v5"
 
+	"switchboard/adapter/chat"
 	"switchboard/adapter/fault"
-	"switchboard/adapter/formdata"
 	"switchboard/adapter/hook"
+	"switchboard/adapter/jsonpath"
 	"switchboard/adapter/rest"
 	"switchboard/adapter/secret"
 	"switchboard/channels"
@@ -58,6 +57,23 @@ type Config struct {
 	BaseURL string `yaml:"base_url"`
 }
 
+// shape is Telegram's message. An animation comes as a document too.
+var shape = chat.Shape{
+	ID: "{chat.id}:{message_id}", Conversation: "{chat.id}", ReplyTo: "{chat.id}:{reply_to_message.message_id}", Group: "{media_group_id}",
+	SentAt: "date", Identity: "telegram", Person: "from.id", Locale: "from.language_code",
+	Names: []string{"{from.first_name} {from.last_name}", "{from.username}"}, Phone: "contact.phone_number", Owner: "contact.user_id",
+	Text: []string{
+		"{text}", "{caption}", "{sticker.emoji}", "Contact: {contact.first_name} {contact.last_name} {contact.phone_number}",
+		"Venue: {venue.title} {venue.address}", "Location: {location.latitude} {location.longitude}", "{dice.emoji} {dice.value}",
+		"Poll: {poll.question}", "- {poll.options.*.text}",
+	},
+	Files: chat.Files{
+		Kinds: []string{"photo", "animation", "document", "audio", "voice", "video", "video_note", "sticker"},
+		Ref:   "file_id", Name: "file_name", Type: "mime_type", Size: "file_size",
+		Most: largest, TooLarge: "larger than 20 MB, which Telegram gives to no bot",
+	},
+}
+
 type channel struct {
 	cfg        Config
 	bot        string
@@ -75,10 +91,13 @@ func open(cfg Config, env channels.Env) (channels.Channel, error) {
 	case cfg.Mode == "webhook" && cfg.SecretToken.IsZero():
 		return nil, errors.New("secret_token: missing, and mode webhook cannot do without")
 	}
-	// A redirect would take the address along as its referrer, and with it the token.
-	direct, base := *env.HTTP, strings.TrimRight(cfg.BaseURL, "/")
-	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &channel{cfg: cfg, bot: bot, api: rest.New(&direct, base+"/bot"+token), files: rest.New(&direct, base+"/file/bot"+token)}, nil
+	direct, base := rest.WithoutRedirects(env.HTTP), strings.TrimRight(cfg.BaseURL, "/")
+	// 403 is from one person who blocked the bot, or a group; 404 is that there is no such bot.
+	means := rest.WithVerdict(rest.Meaning{http.StatusForbidden: fault.Permanent, http.StatusNotFound: fault.Auth}.Verdict)
+	return &channel{
+		cfg: cfg, bot: bot, api: rest.New(direct, base+"/bot"+token, means, rest.WithWait("parameters.retry_after")),
+		files: rest.New(direct, base+"/file/bot"+token),
+	}, nil
 }
 
 func (c *channel) Account() string { return c.bot }
@@ -96,46 +115,45 @@ func (c *channel) Verify(_ context.Context, d hook.Delivery) error {
 func (c *channel) Answer(hook.Delivery) hook.Answer { return hook.OK }
 
 func (c *channel) Parse(d hook.Delivery) (channels.Parsed, error) {
-	var update, parts map[string]json.RawMessage
-	err := json.Unmarshal(d.Body, &update)
-	raw, edited := update["edited_message"]
-	raw = json.RawMessage(cmp.Or(string(raw), string(update["message"]), "{}"))
-	var m message
-	if err = errors.Join(err, json.Unmarshal(raw, &m), json.Unmarshal(raw, &parts)); err != nil {
+	var update, m jsonpath.Node
+	err := json.Unmarshal(d.Body, &update.Object)
+	raw, edited := update.Object["edited_message"]
+	raw = json.RawMessage(cmp.Or(string(raw), string(update.Object["message"]), "{}"))
+	if err = errors.Join(err, json.Unmarshal(raw, &m.Object)); err != nil {
 		return channels.Parsed{}, fault.Permanentf("decode update: %w", err)
 	}
-	text, attachments := m.text(), files(parts)
-	command, _, _ := strings.Cut(strings.Fields(m.Text + " .")[0], "@")
+	out := shape.Read(m)
+	command, _, _ := strings.Cut(strings.Fields(m.Word("text") + " .")[0], "@")
 	switch {
-	case m.MigrateToChatID != 0:
-		return ignored("the group became chat %d, where its messages come from now", m.MigrateToChatID)
-	case m.Chat == nil || m.From == nil:
-		return ignored("nobody's message, but %s", names(update))
-	case m.From.IsBot || m.ViaBot != nil:
-		return ignored("written by a bot")
+	case m.Word("migrate_to_chat_id") != "":
+		return channels.Ignore("the group became chat %s, where its messages come from now", m.Word("migrate_to_chat_id"))
+	case out.VendorID == "" || m.Word("from.id") == "":
+		return channels.Ignore("nobody's message, but %s", names(update))
+	case m.Text("from.is_bot") == "true" || m.At("via_bot") != nil:
+		return channels.Ignore("written by a bot")
 	case command == "/start":
-		return ignored("start command")
-	case edited && m.Location.Latitude != 0:
-		return ignored("a live location that moved")
-	case text == "" && len(attachments) == 0:
-		return ignored("a service message: %s", names(parts))
+		return channels.Ignore("start command")
+	case edited && m.At("location") != nil:
+		return channels.Ignore("a live location that moved")
+	case out.Text == "" && len(out.Attachments) == 0:
+		return channels.Ignore("a service message: %s", names(m))
 	}
-	chat := strconv.FormatInt(m.Chat.ID, 10)
-	id := func(n int) string { return chat + ":" + strconv.Itoa(n) }
-	out := schemas.Message{
-		VendorID: id(m.MessageID), Conversation: chat, Group: m.MediaGroupID, SentAt: m.Time().UTC(),
-		Requester: m.requester(), Text: text, Attachments: attachments,
-	}
-	if m.InTopic {
-		out.Conversation = id(m.Topic)
-	}
-	if to := m.ReplyToMessage; to != nil && (!m.InTopic || to.MessageID != m.Topic) { // all of a topic answer its creation
-		out.ReplyTo = id(to.MessageID)
+	if m.Text("is_topic_message") == "true" {
+		out.Conversation += ":" + m.Word("message_thread_id")
+		if out.ReplyTo == out.Conversation {
+			out.ReplyTo = "" // all of a topic answer its creation
+		}
 	}
 	if edited {
-		out.Edits, out.VendorID, out.SentAt = out.VendorID, id(m.MessageID)+":"+strconv.Itoa(m.EditDate), time.Unix(int64(m.EditDate), 0).UTC()
+		out = chat.Edited(out, m.Word("edit_date"))
 	}
 	return channels.Parsed{Messages: []schemas.Message{out}}, nil
+}
+
+// names lists what something is made of, but for what everything has.
+func names(n jsonpath.Node) string {
+	known := []string{"update_id", "message_id", "date", "chat", "from", "message_thread_id", "is_topic_message"}
+	return cmp.Or(strings.Join(n.Members(known...), ", "), "empty")
 }
 
 // Register points Telegram to address, or to nothing when the channel polls.
@@ -156,16 +174,12 @@ func (c *channel) Poll(ctx context.Context, cursor string) (hook.Page, error) {
 	}
 	page := hook.Page{Next: cursor, More: len(updates) > 0}
 	for _, body := range updates {
-		var u struct {
-			ID int64 `json:"update_id"`
-		}
-		if err := json.Unmarshal(body, &u); err != nil {
+		id, err := strconv.ParseInt(jsonpath.Open(body).Word("update_id"), 10, 64)
+		if err != nil {
 			return hook.Page{}, fmt.Errorf("decode update: %w", err)
 		}
-		page.Next = strconv.FormatInt(u.ID+1, 10)
-		page.Deliveries = append(page.Deliveries, hook.Delivery{
-			Method: http.MethodPost, URL: c.cfg.BaseURL + "/getUpdates", Body: body, Via: hook.ViaPoll,
-		})
+		page.Next = strconv.FormatInt(id+1, 10)
+		page.Deliveries = append(page.Deliveries, hook.Delivery{Method: http.MethodPost, URL: c.cfg.BaseURL + "/getUpdates", Body: body, Via: hook.ViaPoll})
 	}
 	return page, nil
 }
@@ -206,98 +220,5 @@ func (c *channel) call(ctx context.Context, method string, p tgbotapi.Params, ou
 	if err == nil && out != nil {
 		err = json.Unmarshal(resp.Result, out)
 	}
-	s, _ := errors.AsType[*fault.Status](err)
-	switch fault.StatusCode(err) { // Telegram means some otherwise than others
-	case http.StatusForbidden: // blocked by this person, or thrown out of this group
-		return fault.Permanent(s)
-	case http.StatusNotFound: // there is no such bot
-		return fault.Auth(s)
-	case http.StatusTooManyRequests: // the body says when, and not every proxy keeps the header
-		if n, bad := strconv.Atoi(s.Words[strings.LastIndexByte(s.Words, ' ')+1:]); bad == nil {
-			return fault.RetryAfter(err, time.Duration(n)*time.Second)
-		}
-	}
 	return err
-}
-
-// A message is the library's, which ends with Bot API 5.5, with what came later,
-// and with values for pointers that need not be nil.
-type message struct {
-	tgbotapi.Message
-	Topic    int               `json:"message_thread_id"`
-	InTopic  bool              `json:"is_topic_message"`
-	Sticker  tgbotapi.Sticker  `json:"sticker"`
-	Contact  tgbotapi.Contact  `json:"contact"`
-	Venue    tgbotapi.Venue    `json:"venue"`
-	Location tgbotapi.Location `json:"location"`
-	Poll     tgbotapi.Poll     `json:"poll"`
-	Dice     tgbotapi.Dice     `json:"dice"`
-}
-
-func ignored(format string, args ...any) (channels.Parsed, error) {
-	return channels.Parsed{Ignored: fmt.Sprintf(format, args...)}, nil
-}
-
-func (m *message) requester() schemas.Requester {
-	r := schemas.Requester{
-		Name: cmp.Or(strings.TrimSpace(m.From.FirstName+" "+m.From.LastName), m.From.UserName), Locale: m.From.LanguageCode,
-		Identities: []schemas.Identity{{Kind: "telegram", Value: fmt.Sprint(m.From.ID), Evidence: schemas.Attested}},
-	}
-	own := map[int64]schemas.Evidence{0: schemas.Asserted, m.From.ID: schemas.Attested}[m.Contact.UserID] // none for another's
-	if number := strings.TrimLeft(m.Contact.PhoneNumber, "+"); number != "" && own != "" {
-		r.Identities = append(r.Identities, schemas.Identity{Kind: schemas.Phone, Value: "+" + number, Evidence: own})
-	}
-	return r
-}
-
-// text is what was written, and a line for what is neither text nor file.
-func (m *message) text() string {
-	lines := []string{
-		m.Text, m.Caption, m.Sticker.Emoji, line("Contact:", m.Contact.FirstName, m.Contact.LastName, m.Contact.PhoneNumber),
-		line("Venue:", m.Venue.Title, m.Venue.Address), line("Location:", m.Location.Latitude, m.Location.Longitude),
-		line(m.Dice.Emoji, m.Dice.Value), line("Poll:", m.Poll.Question),
-	}
-	for _, o := range m.Poll.Options {
-		lines = append(lines, line("-", o.Text))
-	}
-	return strings.Join(slices.DeleteFunc(lines, func(s string) bool { return s == "" }), "\n")
-}
-
-func line(label string, facts ...any) string {
-	said := strings.Join(strings.Fields(fmt.Sprintln(facts...)), " ")
-	if strings.Trim(said, "0 ") == "" {
-		return ""
-	}
-	return label + " " + said
-}
-
-// files reads all kinds of files alike; of a photo's sizes the last is the largest.
-func files(parts map[string]json.RawMessage) (all []schemas.Attachment) {
-	var sizes []json.RawMessage
-	if json.Unmarshal(parts["photo"], &sizes) == nil && len(sizes) > 0 {
-		parts["photo"] = sizes[len(sizes)-1]
-	}
-	for _, kind := range []struct{ part, name, media string }{
-		{"photo", "photo.jpg", "image/jpeg"}, {"document", "document", ""}, {"audio", "audio.mp3", "audio/mpeg"},
-		{"voice", "voice.ogg", "audio/ogg"}, {"video", "video.mp4", "video/mp4"}, {"video_note", "video_note.mp4", "video/mp4"},
-		{"animation", "animation.mp4", "video/mp4"}, {"sticker", "sticker", ""},
-	} {
-		var f tgbotapi.Document
-		if json.Unmarshal(parts[kind.part], &f) != nil || f.FileID == "" || kind.part == "document" && parts["animation"] != nil {
-			continue // an animation comes as a document too
-		}
-		a := schemas.Attachment{Name: formdata.FileName(cmp.Or(f.FileName, kind.name)), Type: cmp.Or(f.MimeType, kind.media), Size: int64(f.FileSize), Ref: f.FileID}
-		if f.FileSize > largest {
-			a.Ref, a.Missing = "", "larger than 20 MB, which Telegram gives to no bot"
-		}
-		all = append(all, a)
-	}
-	return all
-}
-
-// names lists what something is made of, but for what everything has.
-func names(parts map[string]json.RawMessage) string {
-	const common = " update_id message_id date chat from message_thread_id is_topic_message "
-	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(parts)), func(k string) bool { return strings.Contains(common, " "+k+" ") })
-	return cmp.Or(strings.Join(keys, ", "), "empty")
 }

@@ -18,11 +18,15 @@ import (
 
 	"switchboard/adapter/hook"
 	"switchboard/adapter/sandbox"
+	"switchboard/adapter/twilio"
 	"switchboard/channels"
 )
 
+// version begins the paths of the API.
+const version = twilio.Version
+
 // sign makes d a delivery of Twilio's.
-func sign(c Config, d *hook.Delivery) { hook.SignTwilio(c.AuthToken.Bytes(), d) }
+func sign(c Config, d *hook.Delivery) { twilio.Sign(c.AuthToken.Bytes(), d) }
 
 // sample makes the webhook of one SMS to the configured number.
 func sample(c Config, s channels.Sample) hook.Delivery {
@@ -119,7 +123,7 @@ func (m message) webhook(account string) hook.Delivery {
 	}
 	for i, part := range m.media {
 		id, kind, _ := strings.Cut(part, " ")
-		form.Set(fmt.Sprintf("MediaUrl%d", i), vendor+mediaPath(account, m.sid, id))
+		form.Set(fmt.Sprintf("MediaUrl%d", i), twilio.Host+mediaPath(account, m.sid, id))
 		form.Set(fmt.Sprintf("MediaContentType%d", i), kind)
 	}
 	return hook.Delivery{

@@ -4,40 +4,29 @@
 package twiliosms
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/twilio/twilio-go/client"
 	api "github.com/twilio/twilio-go/rest/api/v2010"
 
 	"switchboard/adapter/fault"
 	"switchboard/adapter/hook"
-	"switchboard/adapter/rest"
-	"switchboard/adapter/secret"
+	"switchboard/adapter/twilio"
 	"switchboard/channels"
 	"switchboard/schemas"
-)
-
-const (
-	vendor = "https://api.twilio.com"
-	// overlap is read again at every poll, for the list lags behind the webhooks.
-	overlap = 5 * time.Minute
-	// window bounds what one poll reads after a long absence.
-	window = 6 * time.Hour
-	// version begins the paths of the API.
-	version = "/2010-04-01/"
 )
 
 // Kind is what the host needs to open a Twilio channel. Twilio hardly repeats a
 // webhook that was not taken: Retries is false, and the poll is what protects.
 var Kind = channels.Define("twilio-sms", Config{
-	BaseURL: vendor, Poll: true,
+	Account: twilio.Account{BaseURL: twilio.Host}, Poll: true,
 	ConsentWords: strings.Fields("STOP STOPALL UNSUBSCRIBE CANCEL END QUIT REVOKE OPTOUT START UNSTOP HELP"),
 }, open, channels.Traits[Config]{
 	MaxText: 1600, RefuseStatus: http.StatusForbidden, Reply: channels.Blind,
@@ -47,12 +36,7 @@ var Kind = channels.Define("twilio-sms", Config{
 
 // Config is one Twilio number, or one messaging service, in the configuration file.
 type Config struct {
-	// AccountSID is the account or sub-account that owns the number (AC…).
-	AccountSID string `yaml:"account_sid" required:"true"`
-	// AuthToken is that account's own token; it signs webhooks and opens the API.
-	AuthToken secret.Secret `yaml:"auth_token" required:"true"`
-	// PreviousAuthToken is accepted in signatures too while tokens are rotated.
-	PreviousAuthToken secret.Secret `yaml:"previous_auth_token"`
+	twilio.Account
 	// From is the number, such as +15005550006, whose messages are polled. Replies
 	// leave from the number that the customer wrote to.
 	From string `yaml:"from"`
@@ -65,13 +49,11 @@ type Config struct {
 	// as opt-out, opt-in or help; they become no tickets. Add here those that you
 	// added in Twilio's Advanced Opt-Out.
 	ConsentWords []string `yaml:"consent_words"`
-	// BaseURL is where Twilio's API is.
-	BaseURL string `yaml:"base_url"`
 }
 
 type channel struct {
+	*twilio.Client
 	cfg    Config
-	api    *rest.Client
 	public string
 }
 
@@ -83,19 +65,7 @@ var _ interface {
 } = (*channel)(nil)
 
 func open(cfg Config, env channels.Env) (channels.Channel, error) {
-	auth := rest.WithAuth(rest.Basic(cfg.AccountSID, cfg.AuthToken))
-	return &channel{cfg: cfg, public: env.Public, api: rest.New(env.HTTP, cfg.BaseURL, auth, rest.WithWords(words))}, nil
-}
-
-func (c *channel) Account() string { return c.cfg.AccountSID }
-
-func (c *channel) Check(ctx context.Context) error {
-	_, err := c.sdk(ctx).FetchAccount(c.cfg.AccountSID)
-	return err
-}
-
-func (c *channel) Verify(_ context.Context, d hook.Delivery) error {
-	return hook.Twilio(d, c.cfg.AuthToken.Bytes(), c.cfg.PreviousAuthToken.Bytes())
+	return &channel{Client: twilio.New(env.HTTP, cfg.Account), cfg: cfg, public: env.Public}, nil
 }
 
 // Answer is an empty document: anything else would go to the customer as an SMS.
@@ -103,37 +73,60 @@ func (c *channel) Answer(hook.Delivery) hook.Answer {
 	return hook.Text(http.StatusOK, "text/xml", "<Response></Response>")
 }
 
-// Poll reads the messages to From since the cursor, a time, less the overlap.
-func (c *channel) Poll(ctx context.Context, cursor string) (hook.Page, error) {
-	now := time.Now().UTC().Truncate(time.Second)
-	since, until := now, now
-	if t, err := time.Parse(time.RFC3339, cursor); err == nil { // "" is from now
-		since = t.Add(-overlap)
-		if end := t.Add(window); end.Before(now) {
-			until = end
-		}
+func (c *channel) Parse(d hook.Delivery) (channels.Parsed, error) {
+	form, err := twilio.Read(d)
+	if err != nil {
+		return channels.Parsed{}, err
 	}
+	get, word := form.Get, strings.TrimSpace(form.Get("Body"))
+	from, status := twilio.Address(get("From")), cmp.Or(get("MessageStatus"), get("SmsStatus"))
+	consents := slices.ContainsFunc(c.cfg.ConsentWords, func(w string) bool { return strings.EqualFold(w, word) })
+	switch {
+	case get("MessageSid") == "" || from == "" || get("To") == "":
+		return channels.Parsed{Ignored: "not a message: sid or a number is missing, as in calls and event streams"}, nil
+	case d.Via != hook.ViaPoll && status != "" && status != "received" && status != "receiving":
+		return receipt(get("MessageSid"), status, get("ErrorCode")), nil
+	case get("OptOutType") != "" || consents && get("NumMedia") <= "0":
+		return channels.Parsed{Ignored: "consent: " + strings.ToUpper(cmp.Or(get("OptOutType"), word)) + ", answered by Twilio"}, nil
+	}
+	m := schemas.Message{
+		VendorID: get("MessageSid"), Conversation: twilio.Address(get("To")) + "|" + from,
+		Requester: twilio.Requester(from, get("ProfileName")), Text: get("Body"), Attachments: form.Media(),
+	}
+	if sent, err := time.Parse(time.RFC1123Z, get("DateSent")); err == nil { // only the list says
+		m.SentAt = sent.UTC()
+	}
+	if n, _ := strconv.Atoi(get("NumMedia")); n > len(m.Attachments) {
+		m.Degraded = []string{fmt.Sprintf("%d of %d files are no longer at Twilio", n-len(m.Attachments), n)}
+	}
+	return channels.Parsed{Messages: []schemas.Message{m}}, nil
+}
+
+// Poll reads the messages to From since the cursor, a time, less five minutes, for
+// the list lags behind the webhooks.
+func (c *channel) Poll(ctx context.Context, cursor string) (hook.Page, error) {
+	window, now := hook.Window{Overlap: 5 * time.Minute, Most: 6 * time.Hour}, time.Now().UTC().Truncate(time.Second)
+	since, until, page := window.Span(cursor, now)
 	q := (&api.ListMessageParams{}).SetTo(c.cfg.From).SetDateSentAfter(since).SetPageSize(500)
-	if until.Before(now) {
+	if page.More {
 		q.SetDateSentBefore(until)
 	}
-	list, err := c.sdk(ctx).ListMessage(q)
+	list, err := c.SDK(ctx).ListMessage(q)
 	if err != nil {
 		return hook.Page{}, fmt.Errorf("list messages: %w", err)
 	}
-	page := hook.Page{Next: until.Format(time.RFC3339), More: until.Before(now)}
 	for _, m := range slices.Backward(list) { // the newest is first
-		if text(m.Direction) != "inbound" || text(m.Status) == "receiving" {
+		if twilio.Text(m.Direction) != "inbound" || twilio.Text(m.Status) == "receiving" {
 			continue
 		}
 		var media []api.ApiV2010Media
-		if n := text(m.NumMedia); n != "" && n != "0" {
-			if media, err = c.sdk(ctx).ListMedia(text(m.Sid), nil); err != nil {
+		if n := twilio.Text(m.NumMedia); n != "" && n != "0" {
+			if media, err = c.SDK(ctx).ListMedia(twilio.Text(m.Sid), nil); err != nil {
 				return hook.Page{}, fmt.Errorf("list media: %w", err)
 			}
 		}
 		page.Deliveries = append(page.Deliveries, hook.Delivery{
-			Method: http.MethodPost, URL: vendor + text(m.Uri), Body: listed(m, media), Via: hook.ViaPoll, ReceivedAt: now,
+			Method: http.MethodPost, URL: twilio.Host + twilio.Text(m.Uri), Body: listed(m, media), Via: hook.ViaPoll, ReceivedAt: now,
 		})
 	}
 	return page, nil
@@ -142,7 +135,7 @@ func (c *channel) Poll(ctx context.Context, cursor string) (hook.Page, error) {
 // Send answers from the number that the customer wrote to.
 func (c *channel) Send(ctx context.Context, r schemas.Reply) (schemas.Receipt, error) {
 	ours, theirs, _ := strings.Cut(r.Conversation, "|")
-	if phone(theirs) == "" || len(r.Files) > 0 {
+	if twilio.Phone(theirs) == "" || len(r.Files) > 0 {
 		return schemas.Receipt{}, fault.Permanentf("create message: short codes and names cannot be answered, and files cannot be sent")
 	}
 	p := (&api.CreateMessageParams{}).SetFrom(ours).SetTo(theirs).SetBody(r.Text)
@@ -152,30 +145,37 @@ func (c *channel) Send(ctx context.Context, r schemas.Reply) (schemas.Receipt, e
 	if c.public != "" {
 		p.SetStatusCallback(c.public)
 	}
-	m, err := c.sdk(ctx).CreateMessage(p)
-	if s, ok := errors.AsType[*fault.Status](err); ok && s.Code == http.StatusForbidden && strings.HasPrefix(s.Words, "21") {
-		err = fault.Permanent(s) // 21xxx is about one recipient or region; 20xxx, and no code, about us
-	}
+	m, err := c.SDK(ctx).CreateMessage(p)
 	if err != nil {
 		return schemas.Receipt{}, fmt.Errorf("create message: %w", err)
 	}
-	return schemas.Receipt{ID: text(m.Sid), State: schemas.Sent}, nil
+	return schemas.Receipt{ID: twilio.Text(m.Sid), State: schemas.Sent}, nil
 }
 
-// Fetch downloads a media file by its path at Twilio's API, which redirects to a
-// store that does not see the credentials.
-func (c *channel) Fetch(ctx context.Context, ref string) (io.ReadCloser, error) {
-	if !strings.HasPrefix(ref, version) {
-		return nil, fault.Permanentf("fetch media: the reference is not Twilio's")
+// receipt reads a status callback on a reply of ours.
+func receipt(sid, status, code string) channels.Parsed {
+	r := schemas.Receipt{ID: sid}
+	switch status {
+	case "sent", "delivered", "read":
+		r.State = schemas.ReceiptState(status)
+	case "failed", "undelivered", "canceled":
+		r.State, r.Reason = schemas.Failed, strings.TrimSpace(status+" "+code)
+	default:
+		return channels.Parsed{Ignored: "a reply on its way: " + status}
 	}
-	return c.api.Open(ctx, ref)
+	return channels.Parsed{Receipts: []schemas.Receipt{r}}
 }
 
-// sdk binds Twilio's SDK to ctx, for its methods take none. The handler is made
-// by hand because the SDK's own constructor reads the environment, and has no
-// credentials because package rest adds them.
-func (c *channel) sdk(ctx context.Context) *api.ApiService {
-	own := &client.Client{Credentials: &client.Credentials{}, HTTPClient: &http.Client{Transport: c.api.Transport(ctx)}}
-	own.SetAccountSid(c.cfg.AccountSID)
-	return api.NewApiService(&client.RequestHandler{Client: own})
+// listed writes a message of the list as the webhook would have sent it, so that
+// both are read in one way.
+func listed(m api.ApiV2010Message, media []api.ApiV2010Media) []byte {
+	form := url.Values{
+		"MessageSid": {twilio.Text(m.Sid)}, "From": {twilio.Text(m.From)}, "To": {twilio.Text(m.To)}, "Body": {twilio.Text(m.Body)},
+		"NumMedia": {twilio.Text(m.NumMedia)}, "SmsStatus": {twilio.Text(m.Status)}, "DateSent": {twilio.Text(m.DateSent)},
+	}
+	for i, f := range media {
+		form.Set(fmt.Sprintf("MediaUrl%d", i), twilio.Host+strings.TrimSuffix(twilio.Text(f.Uri), ".json"))
+		form.Set(fmt.Sprintf("MediaContentType%d", i), twilio.Text(f.ContentType))
+	}
+	return []byte(form.Encode())
 }

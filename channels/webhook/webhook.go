@@ -7,28 +7,32 @@ package webhook
 import (
 	"cmp"
 	"context"
-	"encoding/json"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"time"
 
+	"switchboard/adapter/callback"
 	"switchboard/adapter/cloudevents"
 	"switchboard/adapter/fault"
+	"switchboard/adapter/formdata"
 	"switchboard/adapter/hook"
+	"switchboard/adapter/jsonpath"
 	"switchboard/adapter/rest"
 	"switchboard/adapter/secret"
 	"switchboard/channels"
 	"switchboard/schemas"
 )
 
+// maxFiles bounds the content of the files inside one reply, in bytes.
+const maxFiles = 25 << 20
+
 // Kind is what the host needs to open a webhook.
 var Kind = channels.Define("webhook",
 	Config{
-		HMAC: hook.HMAC{Header: "X-Hub-Signature-256", Prefix: "sha256=", Algorithm: "sha256"},
-		Fields: Fields{
+		Proof: hook.Proof{HMAC: hook.HMAC{Header: "X-Hub-Signature-256", Prefix: "sha256=", Algorithm: "sha256"}},
+		Fields: formdata.Paths{
 			ID: "id", Conversation: "conversation", Text: "text", Subject: "subject", Name: "from.name",
 			Email: "from.email", Phone: "from.phone", SentAt: "sent_at", Attachments: "attachments",
 		},
@@ -45,16 +49,10 @@ type Config struct {
 	// Account keeps the ids of this webhook apart from those of others; by default
 	// it is the channel's name. It must not change once messages have come.
 	Account string `yaml:"account"`
-	// Secret is that of Standard Webhooks: whsec_… to sign with, or the sender's
-	// public key whpk_….
-	Secret secret.Secret `yaml:"secret"`
-	// Token is sent as "Authorization: Bearer …".
-	Token secret.Secret `yaml:"token"`
-	// HMAC is any other signature over the body.
-	HMAC hook.HMAC `yaml:"hmac"`
+	hook.Proof
 	// Fields says where a message's parts stand in the JSON, as dotted paths such as
 	// data.items.0.text. The defaults are those of the canonical JSON.
-	Fields Fields `yaml:"fields"`
+	Fields formdata.Paths `yaml:"fields"`
 	// Extra are further paths, to be kept as fields of the message.
 	Extra []string `yaml:"extra"`
 	// Batch takes several CloudEvents in one delivery.
@@ -68,23 +66,6 @@ type Config struct {
 	ReplySecret secret.Secret `yaml:"reply_secret"`
 }
 
-// Fields are the paths of a message's parts.
-type Fields struct {
-	// ID is unique per message; the sender's retries repeat it.
-	ID string `yaml:"id"`
-	// Conversation joins messages; without it each is a conversation of its own.
-	Conversation string `yaml:"conversation"`
-	Text         string `yaml:"text"`
-	Subject      string `yaml:"subject"`
-	Name         string `yaml:"name"`
-	Email        string `yaml:"email"`
-	Phone        string `yaml:"phone"`
-	// SentAt is a time as in RFC 3339, or in Unix seconds.
-	SentAt string `yaml:"sent_at"`
-	// Attachments is a list of objects with name, type, and url or data (base64).
-	Attachments string `yaml:"attachments"`
-}
-
 type channel struct {
 	cfg  Config
 	name string
@@ -94,7 +75,7 @@ type channel struct {
 // A replier is a channel that knows where replies go.
 type replier struct {
 	*channel
-	api *rest.Client
+	to *callback.Receiver
 }
 
 var _ interface {
@@ -104,21 +85,15 @@ var _ interface {
 } = (*replier)(nil)
 
 func open(cfg Config, env channels.Env) (channels.Channel, error) {
-	errs := []error{cfg.HMAC.Check()}
-	if set := slices.DeleteFunc([]secret.Secret{cfg.Secret, cfg.Token, cfg.HMAC.Secret}, secret.Secret.IsZero); len(set) != 1 {
-		errs = append(errs, fmt.Errorf("secret, token, hmac.secret: want exactly one of them, so that nobody else can send; %d are set", len(set)))
-	}
-	if _, _, err := hook.StandardKey(cfg.Secret.Bytes()); err != nil {
-		errs = append(errs, errors.New("secret: want whsec_ or whpk_ and base64"))
-	}
-	c := &channel{cfg: cfg, name: cmp.Or(cfg.Account, env.Name), http: env.HTTP}
+	c, bad := &channel{cfg: cfg, name: cmp.Or(cfg.Account, env.Name), http: env.HTTP}, cfg.Proof.Check()
 	if cfg.ReplyURL == "" {
-		return c, errors.Join(errs...)
+		return c, bad
 	}
-	if err := hook.SignStandardWebhook(cfg.ReplySecret.Bytes(), "", &hook.Delivery{Header: http.Header{}}); err != nil {
-		errs = append(errs, errors.New("reply_secret: want whsec_ and base64, to sign what goes to reply_url"))
+	to, err := callback.New(env.HTTP, cfg.ReplyURL, cfg.ReplySecret)
+	if err != nil {
+		bad = errors.Join(bad, fmt.Errorf("reply_secret: %w, to sign what goes to reply_url", err))
 	}
-	return &replier{channel: c, api: rest.New(env.HTTP, cfg.ReplyURL)}, errors.Join(errs...)
+	return &replier{channel: c, to: to}, bad
 }
 
 func (c *channel) Account() string { return c.name }
@@ -130,30 +105,16 @@ func (c *channel) Verify(_ context.Context, d hook.Delivery) error {
 	if _, ok := cloudevents.Handshake(d); ok {
 		return nil // it asks whether events may be sent, and gets no more than a yes
 	}
-	if err := c.authenticate(d); err != nil {
+	if err := c.cfg.Proof.Verify(d); err != nil {
 		return err
 	}
 	switch mode := cloudevents.ModeOf(d); {
 	case d.Method != http.MethodPost:
-		return refuse(http.StatusMethodNotAllowed, "messages are posted")
+		return hook.Refuse(http.StatusMethodNotAllowed, "messages are posted")
 	case mode == cloudevents.Unknown || mode == cloudevents.Batched && !c.cfg.Batch:
-		return refuse(http.StatusUnsupportedMediaType, "this format of events is not taken")
+		return hook.Refuse(http.StatusUnsupportedMediaType, "this format of events is not taken")
 	}
 	return nil
-}
-
-func refuse(status int, reason string) error {
-	return &hook.Refused{Answer: hook.Text(status, "text/plain", reason+"\n"), Reason: reason}
-}
-
-func (c *channel) authenticate(d hook.Delivery) error {
-	switch {
-	case !c.cfg.Secret.IsZero():
-		return hook.StandardWebhook(c.cfg.Secret.Bytes(), d)
-	case !c.cfg.HMAC.Secret.IsZero():
-		return c.cfg.HMAC.Verify(d)
-	}
-	return hook.Bearer(c.cfg.Token, d)
 }
 
 func (c *channel) Answer(d hook.Delivery) hook.Answer {
@@ -163,57 +124,67 @@ func (c *channel) Answer(d hook.Delivery) hook.Answer {
 	return hook.Answer{Status: http.StatusAccepted}
 }
 
+func (c *channel) Parse(d hook.Delivery) (channels.Parsed, error) {
+	events, err := cloudevents.ReadAny(d)
+	if err != nil {
+		return channels.Parsed{}, fault.Permanentf("read delivery: %w", err)
+	}
+	var p channels.Parsed
+	seen := map[string]bool{}
+	for _, e := range events {
+		m := c.message(d, e)
+		if said := m.Text + m.Subject; !seen[m.VendorID] && (said != "" || len(m.Attachments) > 0) {
+			p.Messages = append(p.Messages, m)
+			seen[m.VendorID] = true
+		}
+	}
+	if len(p.Messages) == 0 {
+		p.Ignored = "no text, subject or attachment where the configuration says"
+	}
+	return p, nil
+}
+
+func (c *channel) message(d hook.Delivery, e cloudevents.Event) schemas.Message {
+	doc := c.cfg.Fields.Read(e.Data, e.Time, c.cfg.Extra...)
+	if top := jsonpath.Open(e.Data); top.Object == nil && top.List == nil && e.ID != "" {
+		doc.Known["message"] = doc.Text(jsonpath.Text(e.Data)) // an event that is just a text
+	}
+	if e.Type != "" {
+		doc.Others = append(doc.Others, schemas.Field{Name: "event", Value: doc.Line(e.Type)})
+	}
+	if c.cfg.Attested {
+		doc.Evidence = schemas.Attested
+	}
+	// What the data of a CloudEvent calls its id may well come in another event too.
+	id := cmp.Or(e.Key(), doc.ID, hook.StandardID(d), fmt.Sprintf("body %x", sha256.Sum256(d.Body)))
+	m := doc.Message(id, doc.Answers)
+	m.SentAt, m.Conversation = doc.SentAt, cmp.Or(doc.Conversation, e.Thread(), id)
+	return m
+}
+
 // Fetch opens an attachment at the address that the sender gave.
 func (c *channel) Fetch(ctx context.Context, ref string) (io.ReadCloser, error) {
 	return rest.Fetch(ctx, c.http, ref)
 }
 
 func (r *replier) Send(ctx context.Context, reply schemas.Reply) (schemas.Receipt, error) {
-	out := outgoing{Type: "reply", Reply: reply}
-	for _, f := range reply.Files {
-		data, err := content(f)
-		if err != nil {
-			return schemas.Receipt{}, fault.NotDone(fmt.Errorf("read file of reply: %w", err))
-		}
-		out.Attachments = append(out.Attachments, attachment{f.Name, f.Type, data})
-	}
-	out.Files = nil
-	body, err := json.Marshal(out)
+	files, err := callback.Pack(reply.Files, maxFiles)
 	if err != nil {
-		return schemas.Receipt{}, fault.Permanentf("encode reply: %w", err)
-	}
-	d := hook.Delivery{Header: http.Header{}, Body: body, ReceivedAt: time.Now()}
-	if err := hook.SignStandardWebhook(r.cfg.ReplySecret.Bytes(), reply.Key, &d); err != nil {
-		return schemas.Receipt{}, fault.NotDone(fmt.Errorf("sign reply: %w", err))
-	}
-	var answer []byte
-	req := rest.Request{Method: http.MethodPost, Header: d.Header, Body: body, Type: "application/json"}
-	if _, err := r.api.Do(ctx, req, &answer); err != nil {
 		return schemas.Receipt{}, fmt.Errorf("post reply: %w", err)
 	}
-	var said struct{ ID string }
-	_ = json.Unmarshal(answer, &said) // a receiver need not say anything
-	return schemas.Receipt{ID: cmp.Or(said.ID, reply.Key), State: schemas.Sent}, nil
+	out := outgoing{Type: "reply", Reply: reply, Attachments: files}
+	out.Files = nil
+	answer, _, err := r.to.Post(ctx, reply.Key, rest.Request{In: out})
+	if err != nil {
+		return schemas.Receipt{}, fmt.Errorf("post reply: %w", err)
+	}
+	id := jsonpath.Word(jsonpath.Open(answer).At("id")) // a receiver need not say anything
+	return schemas.Receipt{ID: cmp.Or(id, reply.Key), State: schemas.Sent}, nil
 }
 
 // outgoing is what a receiver of replies gets.
 type outgoing struct {
 	Type string `json:"type"`
 	schemas.Reply
-	Attachments []attachment `json:"attachments,omitempty"`
-}
-
-type attachment struct {
-	Name string `json:"name"`
-	Type string `json:"type,omitempty"`
-	Data []byte `json:"data"`
-}
-
-func content(f schemas.File) ([]byte, error) {
-	r, err := f.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(r)
+	Attachments []callback.File `json:"attachments,omitempty"`
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"switchboard/adapter/fault"
+	"switchboard/adapter/formdata"
 	"switchboard/adapter/hook"
 	"switchboard/adapter/secret"
 	"switchboard/channels"
@@ -161,7 +162,7 @@ func TestMapping(t *testing.T) {
 	t.Parallel()
 	cfg := config(withToken)
 	cfg.Attested = true
-	cfg.Fields = Fields{
+	cfg.Fields = formdata.Paths{
 		ID: "data.ticket.nr", Conversation: "data.thread", Text: "data.parts.1.body", Subject: "data.title", Name: "who.0",
 		Email: "who.1", Phone: "who.2", SentAt: "ts", Attachments: "data.files",
 	}

@@ -176,13 +176,14 @@ func refusePrivate(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// configuredHosts collects "host:port" of every address in an adapter's Config.
+// configuredHosts collects "host:port" of every address in an adapter's Config,
+// embedded parts of it too.
 func configuredHosts(value any) []string {
 	var hosts []string
 	v := reflect.ValueOf(value)
-	for _, field := range v.Fields() {
+	for _, field := range reflect.VisibleFields(v.Type()) {
 		var text string
-		switch f := field.Interface().(type) {
+		switch f := v.FieldByIndex(field.Index).Interface().(type) {
 		case string:
 			text = f
 		case secret.Secret:

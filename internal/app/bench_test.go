@@ -26,10 +26,10 @@ type stubConfig struct {
 
 type stubChannel struct{ name string }
 
-func (c stubChannel) Account() string                                   { return c.name }
-func (stubChannel) Check(context.Context) error                         { return nil }
-func (stubChannel) Verify(context.Context, hook.Delivery) error         { return nil }
-func (stubChannel) Answer(hook.Delivery) hook.Answer                    { return hook.OK }
+func (c stubChannel) Account() string                           { return c.name }
+func (stubChannel) Check(context.Context) error                 { return nil }
+func (stubChannel) Verify(context.Context, hook.Delivery) error { return nil }
+func (stubChannel) Answer(hook.Delivery) hook.Answer            { return hook.OK }
 func (stubChannel) Parse(d hook.Delivery) (channels.Parsed, error) {
 	conv, text, _ := bytes.Cut(d.Body, []byte("|"))
 	return channels.Parsed{Messages: []schemas.Message{{

@@ -17,6 +17,11 @@ func (b *Bus) PutBlob(ctx context.Context, name string, data []byte) error {
 	if b.full.Load() {
 		return ErrFull
 	}
+	if b.opts.Fault != nil {
+		if err := b.opts.Fault("blobs/" + name); err != nil {
+			return fmt.Errorf("store blob: %w", err)
+		}
+	}
 	if _, err := b.blobs.Put(ctx, jetstream.ObjectMeta{Name: name}, bytes.NewReader(data)); err != nil {
 		return fmt.Errorf("store blob: %w", b.judge(err))
 	}

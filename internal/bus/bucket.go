@@ -119,6 +119,11 @@ type Write struct {
 // and returns their revisions. They are not one transaction: on an error some
 // may be there. Keys must differ.
 func (k *Bucket) Apply(ctx context.Context, writes ...Write) ([]uint64, error) {
+	for _, w := range writes {
+		if !valid(w.Key) {
+			return nil, fmt.Errorf("write %s: %q is no key", k.name, w.Key)
+		}
+	}
 	pending := make([]*pendingWrite, len(writes))
 	for i, w := range writes {
 		expect := w.Revision
@@ -148,18 +153,28 @@ func (k *Bucket) Apply(ctx context.Context, writes ...Write) ([]uint64, error) {
 }
 
 // Delete removes a key and every trace of its value. A key that is not there is
-// no error.
+// no error, and what is no key is not there.
 func (k *Bucket) Delete(ctx context.Context, key string) error {
-	err := k.b.streams[bucketStream(k.name)].Purge(ctx, jetstream.WithPurgeSubject(k.subject(key)))
-	if err != nil {
-		return fmt.Errorf("delete %s/%s: %w", k.name, key, translate(err))
+	if !valid(key) {
+		return nil
 	}
-	return nil
+	return k.purge(ctx, key)
 }
 
 // DeletePrefix removes every key below prefix, a whole number of its parts.
 func (k *Bucket) DeletePrefix(ctx context.Context, prefix string) error {
-	return k.Delete(ctx, prefix+".>")
+	if !valid(prefix) {
+		return nil
+	}
+	return k.purge(ctx, prefix+".>")
+}
+
+func (k *Bucket) purge(ctx context.Context, pattern string) error {
+	err := k.b.streams[bucketStream(k.name)].Purge(ctx, jetstream.WithPurgeSubject(k.subject(pattern)))
+	if err != nil {
+		return fmt.Errorf("delete %s/%s: %w", k.name, pattern, translate(err))
+	}
+	return nil
 }
 
 // Each calls f for every record whose key begins with prefix, a whole number of

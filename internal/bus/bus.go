@@ -89,6 +89,10 @@ type Options struct {
 	Log *slog.Logger
 	// Batch is told the size of every group that was committed; may be nil.
 	Batch func(size int)
+	// Fault, if not nil, is asked before every write to a stream, a bucket or the
+	// blobs; its error is the write's answer, and nothing is stored. Crashes are
+	// rehearsed with it.
+	Fault func(subject string) error
 }
 
 // A Bus is an open connection to the broker, embedded or remote. It is safe for
@@ -105,11 +109,13 @@ type Bus struct {
 	committers map[string]*committer
 	blobs      jetstream.ObjectStore
 
-	owner  string
-	full   atomic.Bool
-	broken atomic.Int32
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
+	owner   string
+	times   leaseTimes
+	full    atomic.Bool
+	broken  atomic.Int32
+	closing <-chan struct{} // closed when Close begins
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
 }
 
 // answerWithin bounds the wait for one answer of the broker.
@@ -132,11 +138,11 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 		o.Replicas = 1
 	}
 	b := &Bus{
-		opts: o, log: o.Log, owner: nats.NewInbox()[len("_INBOX."):],
+		opts: o, log: o.Log, owner: nats.NewInbox()[len("_INBOX."):], times: leaseTimes{renew: time.Second, start: 4 * time.Second, lapse: 10 * time.Second},
 		streams: map[string]jetstream.Stream{}, committers: map[string]*committer{},
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	b.stop = stop
+	b.closing, b.stop = life.Done(), stop
 	if err := b.connect(); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -254,7 +260,8 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %s", ErrFull, api.Description)
 	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrObjectNotFound):
 		return ErrNotFound
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout), errors.Is(err, jetstream.ErrAsyncPublishTimeout):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout), errors.Is(err, jetstream.ErrAsyncPublishTimeout),
+		errors.Is(err, nats.ErrDisconnected): // the write was on its way when the connection broke
 		return ErrUnknown
 	case errors.Is(err, nats.ErrConnectionClosed):
 		return ErrClosed

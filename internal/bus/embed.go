@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,9 +33,6 @@ func (b *Bus) connect() error {
 	}
 	nc, err := nats.Connect(url, options...)
 	if err != nil {
-		if b.server != nil && errors.Is(err, io.ErrClosedPipe) {
-			return errors.New("connect to the embedded broker: its configuration asks for credentials; leave authorization out of nats.config")
-		}
 		return fmt.Errorf("connect to the broker: %w", err)
 	}
 	b.nc = nc
@@ -69,6 +65,9 @@ func (b *Bus) embed() error {
 		if err := o.ProcessConfigFile(b.opts.NATSConfig); err != nil {
 			return fmt.Errorf("read nats.config: %w", err)
 		}
+		if asksCredentials(o) {
+			return errors.New("read nats.config: it asks for credentials, which the connection from inside has none of; leave authorization out of nats.config, or set no_auth_user")
+		}
 		o.NoSigs = true
 		if o.Host == "" && o.Port == 0 {
 			o.DontListen = true
@@ -96,6 +95,13 @@ func (b *Bus) embed() error {
 		return fmt.Errorf("start the embedded broker: its store in %s cannot be opened", o.StoreDir)
 	}
 	return nil
+}
+
+// asksCredentials reports whether a connection without credentials is refused;
+// the connection from inside would hear of it only after ten seconds.
+func asksCredentials(o *server.Options) bool {
+	some := o.Username != "" || o.Authorization != "" || len(o.Users) > 0 || len(o.Nkeys) > 0 || len(o.TrustedOperators) > 0
+	return some && o.NoAuthUser == ""
 }
 
 // storeLimit is what the store may hold: the setting, and never more than what

@@ -10,15 +10,11 @@ import (
 	"time"
 )
 
-// Times of a lease (protocol §3). Nobody compares wall clocks: another owner may
-// take over after seeing the same revision for leaseLapse on its own monotonic
-// clock, and the owner starts nothing once its last renewal is older than
-// leaseStart, nor goes on writing a request after leaseAbort.
-const (
-	leaseRenew = time.Second
-	leaseStart = 4 * time.Second
-	leaseLapse = 10 * time.Second
-)
+// The times of a lease (protocol §3). Nobody compares wall clocks: another owner
+// may take over after seeing the same revision for lapse on its own monotonic
+// clock, and the owner, who renews every renew, starts nothing once its last
+// renewal is older than start.
+type leaseTimes struct{ renew, start, lapse time.Duration }
 
 // A Lease says that this process owns a unit: a channel, a sink, the janitor.
 type Lease struct {
@@ -27,7 +23,8 @@ type Lease struct {
 	epoch uint64
 	lost  chan struct{}
 	once  sync.Once
-	stop  context.CancelFunc
+	stop  context.CancelFunc // ends renewing
+	abort context.CancelFunc // ends the renewal under way
 	wg    sync.WaitGroup
 
 	revision uint64
@@ -71,7 +68,7 @@ func (b *Bus) Lease(ctx context.Context, unit string) (*Lease, error) {
 		if e.Revision != seen || since == 0 {
 			seen, since = e.Revision, monotonic()
 		}
-		free := e.Revision == 0 || current.Owner == "" || b.Embedded() || monotonic()-since >= leaseLapse
+		free := e.Revision == 0 || current.Owner == "" || b.Embedded() || monotonic()-since >= b.times.lapse
 		if free {
 			started := monotonic()
 			epoch, err := bucket.Update(ctx, key, record, e.Revision)
@@ -82,7 +79,7 @@ func (b *Bus) Lease(ctx context.Context, unit string) (*Lease, error) {
 				return nil, fmt.Errorf("take lease of %s: %w", unit, err)
 			}
 		}
-		if !wait(ctx, leaseRenew/2) {
+		if !wait(ctx, b.times.renew/2) {
 			return nil, ctx.Err()
 		}
 	}
@@ -90,23 +87,29 @@ func (b *Bus) Lease(ctx context.Context, unit string) (*Lease, error) {
 
 func (b *Bus) hold(unit string, epoch uint64, started time.Duration) *Lease {
 	ctx, stop := context.WithCancel(context.Background())
-	l := &Lease{b: b, unit: unit, epoch: epoch, revision: epoch, lost: make(chan struct{}), stop: stop}
+	beats, abort := context.WithCancel(context.Background())
+	l := &Lease{b: b, unit: unit, epoch: epoch, revision: epoch, lost: make(chan struct{}), stop: stop, abort: abort}
 	l.renewed.Store(int64(started))
 	if !b.Embedded() {
-		l.wg.Go(func() { l.renew(ctx) })
+		l.wg.Go(func() { l.renew(ctx, beats) })
 	}
 	return l
 }
 
-func (l *Lease) renew(ctx context.Context) {
+// renew writes a beat every now and then until ctx ends; the beat under way then
+// goes on, for Release must know its revision. A broker that does not answer
+// until the lease has lapsed has lost it.
+func (l *Lease) renew(ctx, beats context.Context) {
 	bucket := l.b.Bucket(Cursors)
-	for beat := uint64(1 << 32); wait(ctx, leaseRenew); beat++ {
+	for beat := uint64(1 << 32); wait(ctx, l.b.times.renew); beat++ {
 		record, err := json.Marshal(leaseRecord{Schema: 1, Owner: l.b.owner, Beat: beat})
 		if err != nil {
 			continue
 		}
 		started := monotonic()
-		revision, err := bucket.Update(ctx, "lease."+l.unit, record, l.revision)
+		limit, cancel := context.WithTimeout(beats, time.Duration(l.renewed.Load())+l.b.times.lapse-started)
+		revision, err := bucket.Update(limit, "lease."+l.unit, record, l.revision)
+		cancel()
 		switch {
 		case err == nil:
 			l.revision = revision
@@ -114,7 +117,7 @@ func (l *Lease) renew(ctx context.Context) {
 		case errors.Is(err, ErrConflict):
 			l.lose()
 			return
-		case monotonic()-time.Duration(l.renewed.Load()) > leaseLapse:
+		case monotonic()-time.Duration(l.renewed.Load()) >= l.b.times.lapse:
 			l.lose()
 			return
 		}
@@ -131,14 +134,16 @@ func (l *Lease) Lost() <-chan struct{} { return l.lost }
 
 // Start reports whether a write to a vendor may be started now.
 func (l *Lease) Start() bool {
-	return l.b.Embedded() || monotonic()-time.Duration(l.renewed.Load()) < leaseStart
+	return l.b.Embedded() || monotonic()-time.Duration(l.renewed.Load()) < l.b.times.start
 }
 
 // Release lets another process take the unit at once. Work under way must have
-// ended.
+// ended. ctx bounds the wait for a broker that does not answer.
 func (l *Lease) Release(ctx context.Context) error {
 	l.stop()
+	defer context.AfterFunc(ctx, l.abort)()
 	l.wg.Wait()
+	l.abort()
 	l.lose()
 	if l.b.Embedded() {
 		return nil

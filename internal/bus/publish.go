@@ -101,6 +101,8 @@ func (p *pendingWrite) wait(ctx context.Context) (uint64, error) {
 			return ack.Sequence, p.b.judge(nil)
 		case err := <-p.future.Err():
 			return 0, p.b.judge(err)
+		case <-p.b.closing:
+			return 0, ErrClosed
 		case <-ctx.Done():
 			return 0, errors.Join(ErrUnknown, ctx.Err())
 		}
@@ -123,6 +125,13 @@ func (b *Bus) submit(stream string, r Record, expect uint64) *pendingWrite {
 	p := &pendingWrite{b: b, msg: m, size: size}
 	if expect != noExpectation {
 		m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(expect, 10)}
+	}
+	if b.opts.Fault != nil {
+		if err := b.opts.Fault(r.Subject); err != nil {
+			p.done = make(chan struct{})
+			p.finish(0, err)
+			return p
+		}
 	}
 	b.committers[stream].add(p)
 	return p

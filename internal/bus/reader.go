@@ -240,7 +240,14 @@ func (s *subscriber) snapshot() checkpoint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.book.changed = false
-	return s.book.checkpoint(s.created)
+	c := s.book.checkpoint(s.created)
+	// What was settled before this process and is not reached yet stays settled.
+	for _, r := range s.from.Ranges {
+		if r[1] > c.Floor && len(c.Ranges) < maxRanges {
+			c.Ranges = append(c.Ranges, r)
+		}
+	}
+	return c
 }
 
 func (s *subscriber) waiting() (int, uint64) {

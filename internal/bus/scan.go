@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,7 +17,7 @@ type Msg struct {
 	// Seq is its sequence in the stream, At when the broker stored it.
 	Seq uint64
 	At  time.Time
-	// Late says that the reader has tried this message before, Attempt how often.
+	// Attempt counts from 1 how often a reader has tried this message.
 	Attempt int
 }
 
@@ -75,6 +76,10 @@ func (b *Bus) Scan(ctx context.Context, r Range, f func(*Msg) error) error {
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", r.Stream, translate(err))
 	}
+	defer func() {
+		// The broker would keep it for five minutes more; one that stays is no harm.
+		_ = b.js.DeleteConsumer(ctx, r.Stream, cons.CachedInfo().Name)
+	}()
 	info, err := cons.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", r.Stream, translate(err))
@@ -88,21 +93,50 @@ func (b *Bus) Scan(ctx context.Context, r Range, f func(*Msg) error) error {
 		return fmt.Errorf("read stream %s: %w", r.Stream, translate(err))
 	}
 	defer msgs.Stop()
+	last := uint64(0)
 	for left > 0 {
-		m, err := next(ctx, msgs)
+		m, err := nextOrEnd(ctx, cons, msgs, last)
 		if err != nil {
 			return fmt.Errorf("read stream %s: %w", r.Stream, err)
+		}
+		if m == nil {
+			return nil
 		}
 		meta, err := m.Metadata()
 		if err != nil {
 			return fmt.Errorf("read stream %s: %w", r.Stream, err)
 		}
-		left = meta.NumPending
+		left, last = meta.NumPending, meta.Sequence.Stream
 		if err := f(toMsg(m, meta)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// stall is how long Scan waits for a message that was announced before it asks
+// whether it has been removed meanwhile.
+const stall = 500 * time.Millisecond
+
+// nextOrEnd is next, or nil when nothing comes after the message last because
+// the rest was removed.
+func nextOrEnd(ctx context.Context, cons jetstream.Consumer, msgs jetstream.MessagesContext, last uint64) (jetstream.Msg, error) {
+	for {
+		soon, cancel := context.WithTimeout(ctx, stall)
+		m, err := next(soon, msgs)
+		stalled := soon.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil || !stalled {
+			return m, err
+		}
+		info, err := cons.Info(ctx)
+		if err != nil {
+			return nil, translate(err)
+		}
+		if info.NumPending == 0 && info.Delivered.Stream <= last {
+			return nil, nil //nolint:nilnil // the end, as the comment says
+		}
+	}
 }
 
 // next waits for a message or the end of ctx.
@@ -145,7 +179,7 @@ func (b *Bus) Purge(ctx context.Context, stream, subject string) error {
 func (b *Bus) Erase(ctx context.Context, stream string, seq uint64) error {
 	err := translate(b.streams[stream].SecureDeleteMsg(ctx, seq))
 	if err != nil {
-		if _, gone := b.Message(ctx, stream, seq); gone != nil {
+		if _, gone := b.Message(ctx, stream, seq); errors.Is(gone, ErrNotFound) {
 			return nil
 		}
 		return fmt.Errorf("erase %s %d: %w", stream, seq, err)
@@ -213,7 +247,7 @@ func gather(ctx context.Context, msgs jetstream.MessagesContext, most int) ([]*M
 func (b *Bus) Remove(ctx context.Context, stream string, seq uint64) error {
 	err := translate(b.streams[stream].DeleteMsg(ctx, seq))
 	if err != nil {
-		if _, gone := b.Message(ctx, stream, seq); gone != nil {
+		if _, gone := b.Message(ctx, stream, seq); errors.Is(gone, ErrNotFound) {
 			return nil
 		}
 		return fmt.Errorf("remove %s %d: %w", stream, seq, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,10 +17,16 @@ import (
 	"switchboard/sinks"
 )
 
+// errBlob says that the body could not be read now, which is nobody's fault.
+var errBlob = errors.New("the body cannot be read from the blob store now")
+
 // changes reads a delivery from the desk; a panic of the adapter is an error.
 func (k *desk) changes(ctx context.Context, m *bus.Msg) (out sinks.Changes, err error) {
 	d, err := record.DecodeDelivery(ctx, k.o.Bus, m)
 	if err != nil {
+		if record.BlobOf(m) != "" && !errors.Is(err, bus.ErrNotFound) {
+			err = errors.Join(errBlob, err)
+		}
 		return out, err
 	}
 	defer func() {
@@ -57,6 +64,9 @@ func (k *desk) backKeys(m *bus.Msg) []string {
 func (k *desk) back(ctx context.Context, m *bus.Msg) error {
 	out, err := k.changes(ctx, m)
 	seq := strconv.FormatUint(m.Seq, 10)
+	if errors.Is(err, errBlob) {
+		return err
+	}
 	if err != nil {
 		return k.buryBack(ctx, m, err)
 	}
@@ -93,6 +103,17 @@ func (k *desk) buryBack(ctx context.Context, m *bus.Msg, cause error) error {
 		Schema: schemas.Version, ID: record.LetterID(record.StagePipeline, k.s.Name, strconv.FormatUint(m.Seq, 10), 1),
 		Stage: record.StagePipeline, Place: k.s.Name, Delivery: m.Seq, Version: 1, Reason: cause.Error(),
 		At: time.Now().UTC(), Header: m.Header, Body: m.Data,
+	}
+	if blob := record.BlobOf(m); blob != "" {
+		// The delivery's own blob goes with the delivery; the letter keeps a copy.
+		body, err := k.o.Bus.ReadBlob(ctx, blob)
+		if err != nil && !errors.Is(err, bus.ErrNotFound) {
+			return err
+		}
+		letter.Blob = "dead/" + letter.ID
+		if err := k.o.Bus.PutBlob(ctx, letter.Blob, body); err != nil {
+			return err
+		}
 	}
 	r, err := letter.Encode()
 	if err != nil {
@@ -152,6 +173,9 @@ func (k *desk) commented(ctx context.Context, m *bus.Msg, i int, c sinks.TicketC
 	if err != nil {
 		return false, err
 	}
+	if ours, err := k.ours(ctx, conv, c.Comment); ours || err != nil {
+		return false, err
+	}
 	body := schemas.Commented{Delivery: m.Seq, Sink: k.s.Name, Ticket: c.Ticket, Conversation: conv, Comment: c.Comment, At: c.Comment.At}
 	if body.At.IsZero() {
 		body.At = m.At.UTC()
@@ -161,9 +185,35 @@ func (k *desk) commented(ctx context.Context, m *bus.Msg, i int, c sinks.TicketC
 			return false, err
 		}
 	}
-	id := record.Digest("comment", k.s.Name, c.Ticket.ID, c.Comment.ID, strconv.Itoa(i))
+	place := ""
+	if c.Comment.ID == "" {
+		place = strconv.FormatUint(m.Seq, 10) + "/" + strconv.Itoa(i)
+	}
+	id := record.Digest("comment", k.s.Name, c.Ticket.ID, c.Comment.ID, place)
 	return true, k.publish(ctx, schemas.EventComment, conv, id, body)
 }
+
+// ours reports whether we wrote a comment that carries no key, by its id. While an
+// operation is under way on the ticket, nobody can tell yet: the echo may have
+// overtaken the answer to the call.
+func (k *desk) ours(ctx context.Context, conv string, c schemas.Comment) (bool, error) {
+	if conv == "" || c.Key != "" {
+		return false, nil
+	}
+	link, _, err := k.link(ctx, conv)
+	switch {
+	case err != nil:
+		return false, err
+	case slices.Contains(link.Ours, c.ID):
+		return true, nil
+	case link.Doing != nil:
+		return false, later{errors.New("it may be what we are writing just now"), echoWait}
+	}
+	return false, nil
+}
+
+// echoWait is how soon a comment that may be ours is looked at again.
+const echoWait = 200 * time.Millisecond
 
 // reply is R1 and R2: an agent's public comment becomes a reply on the channel of
 // the conversation's newest writer, once.

@@ -35,7 +35,9 @@ func (t *turn) call(ctx context.Context) error {
 	if !t.k.lease.Start() {
 		return errors.New("the lease was not renewed in time")
 	}
-	// Until its end is clear, a predecessor's or our own earlier call counts too.
+	// Until its end is clear, a predecessor's or our own earlier call counts too: a
+	// clear no to this one then says nothing of that one.
+	open := t.k.isOpen(doing.Key)
 	t.k.unclear(doing.Key)
 	got, err := t.perform(ctx, doing)
 	t.k.gate.result(gateView(err))
@@ -43,19 +45,31 @@ func (t *turn) call(ctx context.Context) error {
 	case err == nil:
 		t.k.over(doing.Key)
 		return t.done(ctx, got)
-	case doing.Op == opAppend && (errors.Is(err, sinks.ErrClosed) || errors.Is(err, sinks.ErrNotFound)):
+	case doing.Op != opCreate && (errors.Is(err, sinks.ErrClosed) || errors.Is(err, sinks.ErrNotFound)):
 		t.k.over(doing.Key)
+		if doing.Part > 0 {
+			return t.refused(ctx, err) // the words are on the ticket: no other one for a file or a note
+		}
 		return t.followUp(ctx, errors.Is(err, sinks.ErrClosed))
 	case fault.IsAuth(err):
-		t.k.notDone(doing.Key)
+		if !open {
+			t.k.notDone(doing.Key)
+		}
 		return later{err, probeEvery}
+	case fault.IsPermanent(err) && open && t.class(doing.Op) != sinks.ReceiverDedup:
+		t.k.doubt(doing.Key)
 	case fault.IsPermanent(err):
 		t.k.over(doing.Key)
 		return t.refused(ctx, err)
 	case fault.IsNotDone(err):
-		t.k.notDone(doing.Key)
+		if !open {
+			t.k.notDone(doing.Key)
+		}
 	default:
 		t.k.unclear(doing.Key)
+		if code := fault.StatusCode(err); code >= 400 && code < 500 {
+			t.k.doubt(doing.Key)
+		}
 	}
 	return t.again(err)
 }
@@ -135,6 +149,9 @@ func (t *turn) done(ctx context.Context, got answer) error {
 	} else if doing.Op == opAppend && doing.Part == 0 {
 		doing.Comment = got.id
 	}
+	if got.id != "" {
+		t.link.Ours = append(t.link.Ours[max(len(t.link.Ours)-maxOurs+1, 0):], got.id)
+	}
 	if next := t.nextPart(doing); next != nil {
 		next.Epoch, next.At = t.k.lease.Epoch(), time.Now().UTC()
 		next.Digest = t.digest(next)
@@ -160,6 +177,9 @@ func (t *turn) done(ctx context.Context, got answer) error {
 	}
 	return t.file(ctx)
 }
+
+// maxOurs is how many of our own comments of a ticket are told by their ids.
+const maxOurs = 16
 
 // nextPart returns the intent of the part after doing, nil after the last one.
 // Files are parts of their own, so that a crash in between loses none; a note on

@@ -43,17 +43,39 @@ func (t *turn) bury(ctx context.Context, cause error) error {
 	if err != nil {
 		return err
 	}
-	t.link.Doing = nil
-	if !slices.Contains(t.link.Gap, t.mid) {
-		t.link.Gap = append(t.link.Gap, t.mid)
+	t.k.o.Metrics.Dead(record.StageDelivery)
+	return t.endBurial(ctx, letter)
+}
+
+// buried ends a burial that a crash may have broken off after X2.
+func (t *turn) buried(ctx context.Context, at record.AtSink) (err error) {
+	letter, err := (&Delivery{o: t.k.o}).Letter(ctx, at.Dead)
+	if errors.Is(err, ErrNoLetter) {
+		return nil // closed and removed long ago
 	}
-	if _, err := t.k.putLink(ctx, t.job.Conv, t.link, t.revision, false); err != nil {
+	if err != nil {
 		return err
 	}
-	t.k.o.Metrics.Dead(record.StageDelivery)
+	if t.link, t.revision, err = t.k.link(ctx, t.job.Conv); err != nil {
+		return err
+	}
+	return t.endBurial(ctx, letter)
+}
+
+// endBurial is X3 and X4. A link that is about another message by now has had X3.
+func (t *turn) endBurial(ctx context.Context, letter record.Letter) error {
+	if t.link.Doing != nil && slices.Contains(t.link.Doing.Mids, t.mid) {
+		t.link.Doing = nil
+		if !slices.Contains(t.link.Gap, t.mid) {
+			t.link.Gap = append(t.link.Gap, t.mid)
+		}
+		if _, err := t.k.putLink(ctx, t.job.Conv, t.link, t.revision, false); err != nil {
+			return err
+		}
+	}
 	return t.k.publish(ctx, schemas.EventDead, t.job.Conv, record.Digest("dead", letter.ID), schemas.Trouble{
-		Message: t.mid, Conversation: t.job.Conv, Sink: t.k.s.Name, Job: t.m.Seq, Version: t.job.Version,
-		Reason: cause.Error(), Attempt: t.m.Attempt, Dead: letter.ID, Calls: t.k.callsOf(t.mid), At: now,
+		Message: t.mid, Conversation: t.job.Conv, Sink: t.k.s.Name, Job: t.m.Seq, Version: letter.Version,
+		Reason: letter.Reason, Attempt: t.m.Attempt, Dead: letter.ID, Calls: t.k.callsOf(t.mid), At: letter.At,
 	})
 }
 
@@ -154,6 +176,9 @@ func (d *Delivery) request(ctx context.Context, l record.Letter, actor schemas.A
 		return again.Encode(l.Place, l.Conv)
 	}
 	r := bus.Record{Subject: record.InSubject(l.Place), Header: map[string]string{}, Data: l.Body}
+	if d.o.Channel(l.Place) == nil {
+		r.Subject = record.BackSubject(l.Place) // names are unique over channels and sinks
+	}
 	for k, v := range l.Header {
 		if len(k) < 3 || k[:3] != "sb." {
 			r.Header[k] = v

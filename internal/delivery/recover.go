@@ -25,11 +25,16 @@ func (t *turn) resume(ctx context.Context) error {
 	elapsed := t.k.since(doing.Key)
 	class, patience := t.class(doing.Op), t.k.set.Settle
 	switch class {
-	case sinks.Upsert, sinks.ReceiverDedup:
+	case sinks.ReceiverDedup:
 		return t.repeat(ctx)
+	case sinks.Upsert:
+		if !t.k.doubted(doing.Key) {
+			return t.repeat(ctx)
+		}
 	case sinks.KeyWindow:
 		age := time.Since(doing.At)
-		if doing.Digest == t.digest(doing) && age >= 0 && age < t.k.s.Traits.Window/2 {
+		fresh := age >= 0 && age < t.k.s.Traits.Window/2 && !t.k.doubted(doing.Key) && !t.k.recovered()
+		if fresh && doing.Digest == t.digest(doing) {
 			return t.repeat(ctx)
 		}
 	case sinks.LaggingLookup:
@@ -47,6 +52,7 @@ func (t *turn) resume(ctx context.Context) error {
 	if elapsed < patience {
 		return later{errors.New("it is not to be seen yet, and the desk may still do it"), min(max(patience-elapsed, 10*time.Millisecond), lookEvery(elapsed))}
 	}
+	t.k.notDone(doing.Key) // as far as the desk's bound goes
 	return t.repeat(ctx)
 }
 

@@ -51,6 +51,8 @@ func (r *run) message(ctx context.Context, m *bus.Msg, d hook.Delivery, msg sche
 // its conversation's token.
 func (r *run) stamp(msg *schemas.Message, d hook.Delivery) string {
 	msg.Schema = schemas.Version
+	// Files are filled in below; what was parsed stays as it is for another attempt.
+	msg.Attachments = slices.Clone(msg.Attachments)
 	msg.ID = r.p.o.Tokens.Message(r.scope, msg.VendorID)
 	msg.Channel, msg.Kind = r.c.Name, r.c.Kind.Name()
 	msg.ReceivedAt = d.ReceivedAt.UTC()

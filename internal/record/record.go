@@ -141,7 +141,9 @@ type Link struct {
 	// Writer is where replies to the ticket go.
 	Writer *Writer `json:"writer,omitempty"`
 	// Gap names messages that died since the last one was filed.
-	Gap       []string `json:"gap,omitempty"`
+	Gap []string `json:"gap,omitempty"`
+	// Ours are the desk's ids of what we wrote last, to know it when it comes back.
+	Ours      []string `json:"ours,omitempty"`
 	Forgotten bool     `json:"forgotten,omitempty"`
 	By        By       `json:"by"`
 }

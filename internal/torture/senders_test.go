@@ -33,7 +33,7 @@ type senders struct {
 	convs atomic.Int64
 
 	mu       sync.Mutex
-	accepted map[mark]bool
+	accepted map[mark]bool // and whether it brought a file
 	refused  []string
 	// started is when the server was started anew and has not said yes since.
 	started time.Time
@@ -48,6 +48,9 @@ type mark struct {
 }
 
 func (m mark) String() string { return fmt.Sprintf("[%s/%d]", m.conv, m.n) }
+
+// fileName is what the file of a message is called, if it has one.
+func fileName(m mark) string { return fmt.Sprintf("flight-log-%s-%d.txt", m.conv, m.n) }
 
 // parseMark finds the mark at the beginning of a text.
 func parseMark(text string) (mark, bool) {
@@ -115,7 +118,7 @@ func (s *senders) deliver(channel config.ChannelInstance, random *rand.Rand, con
 		status, err := s.post(d)
 		switch {
 		case err == nil && status/100 == 2:
-			s.yes(m)
+			s.yes(m, bytes.Contains(d.Body, []byte(fileName(m))))
 			if random.IntN(25) == 0 {
 				_, _ = s.post(d) // a vendor's repeat, which nobody waits for
 			}
@@ -152,6 +155,9 @@ func (s *senders) sign(channel config.ChannelInstance, m mark, conv int64, rando
 		ID: strconv.FormatInt(conv*100+int64(m.n), 10), From: from, Name: fmt.Sprintf("Pilot %d", conv), Subject: "Hangar talk",
 		Text: m.String() + " " + text, At: time.Now().UTC(),
 	})
+	if channel.Kind.Name() == "webhook" && random.IntN(5) == 0 {
+		d.Body = fmt.Appendf(bytes.TrimSuffix(d.Body, []byte("}")), `,"attachments":[{"name":%q,"type":"text/plain","data":"ZmxpZ2h0IGxvZw=="}]}`, fileName(m))
+	}
 	d.URL, d.ReceivedAt = s.w.conf.PublicURL+path, time.Now().UTC()
 	if traits.Sign != nil {
 		traits.Sign(channel.Value, &d)
@@ -177,10 +183,10 @@ func (s *senders) post(d hook.Delivery) (int, error) {
 	return resp.StatusCode, err
 }
 
-func (s *senders) yes(m mark) {
+func (s *senders) yes(m mark, file bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.accepted[m] = true
+	s.accepted[m] = file
 	if !s.started.IsZero() {
 		s.waits = append(s.waits, time.Since(s.started))
 		s.started = time.Time{}

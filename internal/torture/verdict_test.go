@@ -13,9 +13,9 @@ import (
 type verdict struct {
 	// entries are the messages on it, tickets what they are on; conversations count
 	// those of five messages or more.
-	entries, tickets, conversations int
-	lost, doubled, misordered       []string
-	refused                         []string
+	entries, tickets, conversations, files int
+	lost, doubled, misordered              []string
+	refused                                []string
 }
 
 // An entry is where a message stands.
@@ -30,8 +30,13 @@ func judge(tickets []sandbox.Ticket, s *senders) verdict {
 	v := verdict{tickets: len(tickets), refused: s.refused}
 	found := map[mark]entry{}
 	last := map[string]mark{} // of each ticket
+	filed := map[mark]bool{}  // whose file is there
 	for _, t := range tickets {
 		for i, c := range t.Comments {
+			if len(c.Files) > 0 {
+				v.file(c.Files, last[t.ID], t.ID, filed)
+				continue
+			}
 			m, ok := parseMark(c.Text)
 			if !ok {
 				v.doubled = append(v.doubled, fmt.Sprintf("ticket %s holds what nobody sent: %.60q", t.ID, c.Text))
@@ -50,7 +55,10 @@ func judge(tickets []sandbox.Ticket, s *senders) verdict {
 		}
 	}
 	longest := map[string]int{}
-	for m := range s.accepted {
+	for m, file := range s.accepted {
+		if file && !filed[m] {
+			v.lost = append(v.lost, "the file of "+m.String())
+		}
 		longest[m.conv] = max(longest[m.conv], m.n)
 		if _, ok := found[m]; !ok {
 			v.lost = append(v.lost, m.String())
@@ -63,6 +71,18 @@ func judge(tickets []sandbox.Ticket, s *senders) verdict {
 	}
 	slices.Sort(v.lost)
 	return v
+}
+
+// file takes a comment that brings files: each follows its own message.
+func (v *verdict) file(names []string, after mark, ticket string, filed map[mark]bool) {
+	v.files++
+	switch {
+	case len(names) != 1 || names[0] != fileName(after):
+		v.misordered = append(v.misordered, fmt.Sprintf("on ticket %s the files %v follow %v", ticket, names, after))
+	case filed[after]:
+		v.doubled = append(v.doubled, "the file of "+after.String())
+	}
+	filed[after] = true
 }
 
 // report fails the test for everything that should not be.
@@ -81,7 +101,11 @@ func TestJudge(t *testing.T) {
 	ticket := func(id string, texts ...string) sandbox.Ticket {
 		out := sandbox.Ticket{ID: id}
 		for _, text := range texts {
-			out.Comments = append(out.Comments, sandbox.Comment{Text: text})
+			c := sandbox.Comment{Text: text}
+			if text == "file of b" {
+				c.Files = []string{fileName(mark{"b", 1})}
+			}
+			out.Comments = append(out.Comments, c)
 		}
 		return out
 	}
@@ -90,17 +114,21 @@ func TestJudge(t *testing.T) {
 		tickets                   []sandbox.Ticket
 		lost, doubled, misordered int
 	}{
-		{name: "as it should be", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y"), ticket("2", "[b/1] z")}},
-		{name: "not accepted and there all the same", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y", "[a/3] y"), ticket("2", "[b/1] z")}},
-		{name: "one is missing", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y")}, lost: 1},
-		{name: "one is there twice", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y"), ticket("2", "[b/1] z"), ticket("3", "[b/1] z")}, doubled: 1},
-		{name: "the order is wrong", tickets: []sandbox.Ticket{ticket("1", "[a/2] y", "[a/1] x"), ticket("2", "[b/1] z")}, misordered: 2},
-		{name: "a conversation on two tickets", tickets: []sandbox.Ticket{ticket("1", "[a/1] x"), ticket("2", "[b/1] z"), ticket("3", "[a/2] y")}, misordered: 1},
-		{name: "a stranger's comment", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y", "hello"), ticket("2", "[b/1] z")}, doubled: 1},
+		{name: "as it should be", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y"), ticket("2", "[b/1] z", "file of b")}},
+		{name: "not accepted and there all the same", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y", "[a/3] y"), ticket("2", "[b/1] z", "file of b")}},
+		{name: "one is missing", tickets: []sandbox.Ticket{ticket("1", "[a/1] x"), ticket("2", "[b/1] z", "file of b")}, lost: 1},
+		{name: "one is there twice", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y"), ticket("2", "[b/1] z", "file of b"), ticket("3", "[b/1] z")}, doubled: 1},
+		{name: "the order is wrong", tickets: []sandbox.Ticket{ticket("1", "[a/2] y", "[a/1] x"), ticket("2", "[b/1] z", "file of b")}, misordered: 2},
+		{name: "a conversation on two tickets", tickets: []sandbox.Ticket{ticket("1", "[a/1] x"), ticket("2", "[b/1] z", "file of b"), ticket("3", "[a/2] y")}, misordered: 1},
+		{name: "a file", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y"), ticket("2", "[b/1] z", "file of b")}},
+		{name: "a file twice", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y"), ticket("2", "[b/1] z", "file of b", "file of b")}, doubled: 1},
+		{name: "a file at another message", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "file of b", "[a/2] y"), ticket("2", "[b/1] z")}, misordered: 1, lost: 1},
+		{name: "no file", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y"), ticket("2", "[b/1] z")}, lost: 1},
+		{name: "a stranger's comment", tickets: []sandbox.Ticket{ticket("1", "[a/1] x", "[a/2] y", "hello"), ticket("2", "[b/1] z", "file of b")}, doubled: 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := &senders{accepted: map[mark]bool{{"a", 1}: true, {"a", 2}: true, {"b", 1}: true}}
+			s := &senders{accepted: map[mark]bool{{"a", 1}: false, {"a", 2}: false, {"b", 1}: true}}
 			v := judge(c.tickets, s)
 			if len(v.lost) != c.lost || len(v.doubled) != c.doubled || len(v.misordered) != c.misordered {
 				t.Errorf("got lost %v, doubled %v, misordered %v; want %d, %d, %d", v.lost, v.doubled, v.misordered, c.lost, c.doubled, c.misordered)

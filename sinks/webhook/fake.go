@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"switchboard/adapter/callback"
 	"switchboard/adapter/hook"
 	"switchboard/adapter/sandbox"
 	"switchboard/adapter/secret"
@@ -137,7 +138,7 @@ func (f *fake) append(i int, c *comment) []byte {
 	return fmt.Appendf(nil, `{"data":{"comment":{"id":%q}}}`, id)
 }
 
-func names(files []file) (names []string) {
+func names(files []callback.File) (names []string) {
 	for _, one := range files {
 		names = append(names, one.Name)
 	}

@@ -1,8 +1,6 @@
 package webhook
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"testing"
 	"time"
@@ -85,17 +83,6 @@ func FuzzParse(f *testing.F) {
 			if c.Ticket.ID == "" || c.Comment.ID == "" {
 				t.Fatalf("comment without ids: %+v", c)
 			}
-		}
-	})
-}
-
-func FuzzAt(f *testing.F) {
-	f.Add([]byte(`{"data":{"ticket":{"id":"R-1"}}}`), "data.ticket.id")
-	f.Add([]byte(`{"":1}`), "")
-	f.Add([]byte(`{`), "..")
-	f.Fuzz(func(t *testing.T, answer []byte, names string) {
-		if got := at(answer, names); got != "" && !json.Valid(bytes.TrimSpace(answer)) {
-			t.Fatalf("read %q from what is not JSON", got)
 		}
 	})
 }

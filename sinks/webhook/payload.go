@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"text/template"
 	"time"
 
+	"switchboard/adapter/callback"
 	"switchboard/adapter/fault"
 	"switchboard/schemas"
 )
@@ -36,61 +36,12 @@ type ticket struct {
 	ID  string `json:"id,omitempty"`
 	URL string `json:"url,omitempty"`
 	*schemas.Ticket
-	Files []file `json:"files,omitempty"`
+	Files []callback.File `json:"files,omitempty"`
 }
 
 type comment struct {
 	*schemas.Comment
-	Files []file `json:"files,omitempty"`
-}
-
-// file is an attachment with its content in base64, or the reason why not.
-type file struct {
-	Key     string `json:"key,omitempty"`
-	Name    string `json:"name"`
-	Type    string `json:"type,omitempty"`
-	Size    int64  `json:"size,omitempty"`
-	SHA256  string `json:"sha256,omitempty"`
-	Data    []byte `json:"data,omitempty"`
-	Omitted string `json:"omitted,omitempty"`
-}
-
-// pack reads the files' content, in order, as far as it fits. An error is the
-// host's own store failing: nothing was sent.
-func pack(in []schemas.File) ([]file, error) {
-	var out []file
-	left := int64(maxFiles)
-	for _, f := range in {
-		one := file{Key: f.Key, Name: f.Name, Type: f.Type, Size: f.Size, SHA256: f.SHA256}
-		switch {
-		case f.Open == nil:
-			one.Omitted = "the content is not at hand"
-		case f.Size > left:
-			one.Omitted = "too large to travel inside the request"
-		default:
-			content, err := read(f, left)
-			if err != nil {
-				return nil, fault.NotDone(fmt.Errorf("read attachment: %w", err))
-			}
-			if int64(len(content)) > left {
-				one.Omitted = "too large to travel inside the request"
-				break
-			}
-			left -= int64(len(content))
-			one.Data = content
-		}
-		out = append(out, one)
-	}
-	return out, nil
-}
-
-func read(f schemas.File, most int64) ([]byte, error) {
-	r, err := f.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, most+1))
+	Files []callback.File `json:"files,omitempty"`
 }
 
 // encode makes the body, the same bytes for the same event.

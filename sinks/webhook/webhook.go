@@ -17,8 +17,10 @@ import (
 	"text/template"
 	"time"
 
+	"switchboard/adapter/callback"
 	"switchboard/adapter/fault"
 	"switchboard/adapter/hook"
+	"switchboard/adapter/jsonpath"
 	"switchboard/adapter/rest"
 	"switchboard/adapter/secret"
 	"switchboard/schemas"
@@ -56,7 +58,7 @@ type Config struct {
 
 type sink struct {
 	cfg    Config
-	http   *http.Client
+	to     *callback.Receiver
 	header http.Header
 	paths  []string
 	body   *template.Template
@@ -76,10 +78,15 @@ func open(cfg Config, env sinks.Env) (sinks.Sink, error) {
 	if u.User != nil {
 		return nil, errors.New("url: credentials in an address end up in logs; use token or headers")
 	}
-	if err := usable(cfg.Secret); err != nil {
-		return nil, err
+	options := []rest.Option{rest.WithVerdict(verdict)}
+	if !cfg.Token.IsZero() {
+		options = append(options, rest.WithAuth(rest.Bearer(cfg.Token)))
 	}
-	s := &sink{cfg: cfg, http: noRedirects(env.HTTP), header: http.Header{}, paths: []string{"data.ticket.id", "id"}}
+	to, err := callback.New(rest.WithoutRedirects(env.HTTP), cfg.URL, cfg.Secret, options...)
+	if err != nil {
+		return nil, fmt.Errorf("secret: %w", err)
+	}
+	s := &sink{cfg: cfg, to: to, header: http.Header{}, paths: []string{"data.ticket.id", "id"}}
 	for name, value := range cfg.Headers {
 		s.header.Set(name, value.Reveal())
 	}
@@ -94,27 +101,22 @@ func open(cfg Config, env sinks.Env) (sinks.Sink, error) {
 	return s, nil
 }
 
-// usable refuses keys with which nothing can be signed.
-func usable(s secret.Secret) error {
-	key, public, err := hook.StandardKey(s.Bytes())
-	if err != nil || public || len(key) == 0 || !strings.HasPrefix(s.Reveal(), "whsec_") {
-		return errors.New(`secret: want "whsec_" and base64`)
+// verdict: whoever answers so wants the configuration corrected, so that the sink
+// pauses and no message dies.
+func verdict(err error) error {
+	switch code := fault.StatusCode(err); {
+	case code == http.StatusGone:
+		return fault.Auth(errors.New("the receiver answered 410: it wants no more"))
+	case code >= 300 && code < 400:
+		return fault.Auth(fmt.Errorf("the receiver answered %d: redirects are not followed, correct the url", code))
 	}
-	return nil
-}
-
-// noRedirects returns h with redirects off: a redirected POST becomes a GET at
-// somebody else's address, and reads as done.
-func noRedirects(h *http.Client) *http.Client {
-	own := *h
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &own
+	return err
 }
 
 // Check asks the address for an answer. A receiver need not know GET: only
 // refused credentials, 410 and no answer at all speak against it.
 func (s *sink) Check(ctx context.Context) error {
-	_, _, err := s.call(ctx, rest.Request{Method: http.MethodGet})
+	_, _, err := s.to.Call(ctx, rest.Request{Method: http.MethodGet, Header: s.header})
 	if fault.IsPermanent(err) {
 		return nil
 	}
@@ -123,7 +125,7 @@ func (s *sink) Check(ctx context.Context) error {
 
 // Create posts ticket.created, files inside.
 func (s *sink) Create(ctx context.Context, t schemas.Ticket) (schemas.Ref, error) {
-	files, err := pack(t.Files)
+	files, err := callback.Pack(t.Files, maxFiles)
 	if err != nil {
 		return schemas.Ref{}, fmt.Errorf("create ticket: %w", err)
 	}
@@ -141,7 +143,7 @@ func (s *sink) Create(ctx context.Context, t schemas.Ticket) (schemas.Ref, error
 
 // Append posts comment.added, files inside.
 func (s *sink) Append(ctx context.Context, ref schemas.Ref, c schemas.Comment) (string, error) {
-	files, err := pack(c.Files)
+	files, err := callback.Pack(c.Files, maxFiles)
 	if err != nil {
 		return "", fmt.Errorf("append comment: %w", err)
 	}
@@ -159,39 +161,13 @@ func (s *sink) post(ctx context.Context, key string, e event) ([]byte, http.Head
 	if err != nil {
 		return nil, nil, err
 	}
-	d := hook.Delivery{Header: s.header.Clone(), Body: body, ReceivedAt: time.Now()}
-	if err := hook.SignStandardWebhook(s.cfg.Secret.Bytes(), key, &d); err != nil {
-		return nil, nil, fault.Permanent(err)
-	}
 	kind := "application/json"
 	if s.body != nil {
 		kind = s.cfg.ContentType
 	}
-	answer, header, err := s.call(ctx, rest.Request{Method: http.MethodPost, Header: d.Header, Body: body, Type: kind})
+	answer, header, err := s.to.Post(ctx, key, rest.Request{Header: s.header, Body: body, Type: kind})
 	if fault.StatusCode(err) == http.StatusConflict && s.ref(answer, nil).ID != "" {
 		return answer, header, nil // it is there already
-	}
-	return answer, header, err
-}
-
-// call sends r to the configured address and returns the answer's body even of
-// a refusal.
-func (s *sink) call(ctx context.Context, r rest.Request) (answer []byte, header http.Header, err error) {
-	options := []rest.Option{rest.WithWords(func(body []byte) string { answer = body; return "" })}
-	if !s.cfg.Token.IsZero() {
-		options = append(options, rest.WithAuth(rest.Bearer(s.cfg.Token)))
-	}
-	r.Path = s.cfg.URL
-	if r.Header == nil {
-		r.Header = s.header.Clone()
-	}
-	header, err = rest.New(s.http, s.cfg.URL, options...).Do(ctx, r, &answer)
-	switch code := fault.StatusCode(err); {
-	case code == http.StatusGone:
-		err = fault.Auth(errors.New("the receiver answered 410: it wants no more"))
-	case code >= 300 && code < 400:
-		// A matter of the configuration, so that the sink pauses and no message dies.
-		err = fault.Auth(fmt.Errorf("the receiver answered %d: redirects are not followed, correct the url", code))
 	}
 	return answer, header, err
 }
@@ -200,7 +176,7 @@ func (s *sink) call(ctx context.Context, r rest.Request) (answer []byte, header 
 func (s *sink) ref(answer []byte, header http.Header) schemas.Ref {
 	var ref schemas.Ref
 	for _, p := range s.paths {
-		if ref.ID = at(answer, p); ref.ID != "" {
+		if ref.ID = jsonpath.Open(answer).Word(p); ref.ID != "" {
 			break
 		}
 	}
@@ -214,27 +190,6 @@ func (s *sink) ref(answer []byte, header http.Header) schemas.Ref {
 		ref.ID = strings.Trim(path.Base(where.Path), "/.")
 	}
 	return ref
-}
-
-// at returns the string or number at a path of names with dots between them.
-func at(answer []byte, names string) string {
-	value := json.RawMessage(answer)
-	for name := range strings.SplitSeq(names, ".") {
-		var object map[string]json.RawMessage
-		if json.Unmarshal(value, &object) != nil {
-			return ""
-		}
-		value = object[name]
-	}
-	var text string
-	if json.Unmarshal(value, &text) == nil {
-		return text
-	}
-	var number json.Number
-	if json.Unmarshal(value, &number) == nil {
-		return number.String()
-	}
-	return ""
 }
 
 // Verify accepts what is signed with the secret and fresh.
@@ -284,16 +239,12 @@ func (s *sink) Parse(d hook.Delivery) (sinks.Changes, error) {
 		c.Tickets = []sinks.TicketChange{{Ticket: ref, Change: schemas.Change{Status: &n.Status}, At: when}}
 	}
 	if n.Comment != nil {
-		id := cmp.Or(n.Comment.ID, d.Header.Get("Webhook-Id"))
+		id := cmp.Or(n.Comment.ID, hook.StandardID(d))
 		if id == "" {
 			return sinks.Changes{}, fault.Permanentf("decode change: the comment has no id")
 		}
-		visibility := schemas.Internal
-		if n.Comment.Public {
-			visibility = schemas.Public
-		}
 		c.Comments = []sinks.TicketComment{{Ticket: ref, Comment: schemas.Comment{
-			ID: id, Key: n.Comment.Key, Text: n.Comment.Body, Visibility: visibility, At: when,
+			ID: id, Key: n.Comment.Key, Text: n.Comment.Body, Visibility: sinks.Visibility(n.Comment.Public), At: when,
 			Author: schemas.Author{Role: schemas.ByAgent, Name: n.Comment.Author},
 		}}}
 	}

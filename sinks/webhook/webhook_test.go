@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -75,9 +76,7 @@ type answering struct {
 func (a *answering) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b, _ := io.ReadAll(r.Body)
 	a.got, a.bodies = append(a.got, r), append(a.bodies, string(b))
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), a.header)
 	w.WriteHeader(a.status)
 	_, _ = io.WriteString(w, a.body)
 }
@@ -272,34 +271,6 @@ func file1(name, content string) schemas.File {
 	}}
 }
 
-func TestFilesTravelInsideAsFarAsTheyFit(t *testing.T) {
-	t.Parallel()
-	lying := file1("lying.bin", strings.Repeat("x", maxFiles))
-	lying.Size = 3
-	files, err := pack([]schemas.File{
-		file1("a.jpg", "abc"),
-		{Name: "huge.mov", Size: maxFiles},
-		{Name: "lost.pdf", Size: 5, Key: "sb-l"},
-		{Name: "over.mov", Size: maxFiles, Open: file1("", "").Open},
-		lying,
-		file1("b.jpg", "de"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []file{
-		{Key: "sb-f", Name: "a.jpg", Type: "image/jpeg", Size: 3, Data: []byte("abc")},
-		{Name: "huge.mov", Size: maxFiles, Omitted: "the content is not at hand"},
-		{Key: "sb-l", Name: "lost.pdf", Size: 5, Omitted: "the content is not at hand"},
-		{Name: "over.mov", Size: maxFiles, Omitted: "too large to travel inside the request"},
-		{Key: "sb-f", Name: "lying.bin", Type: "image/jpeg", Size: 3, Omitted: "too large to travel inside the request"},
-		{Key: "sb-f", Name: "b.jpg", Type: "image/jpeg", Size: 2, Data: []byte("de")},
-	}
-	if diff := cmp.Diff(want, files); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestUnreadableFileIsNotDone(t *testing.T) {
 	t.Parallel()
 	a := &answering{status: 200}
@@ -325,10 +296,14 @@ func TestTemplateMakesTheBody(t *testing.T) {
 		name, body, kind, want string
 		permanent              bool
 	}{
-		{name: "JSON", body: `{"title":{{toJSON .Data.Ticket.Subject}},"text":{{toJSON (truncate 9 .Data.Ticket.Text)}},"at":{{toJSON .Timestamp}}}`,
-			want: `{"title":"Wing spar bent","text":"The spar ","at":"2026-04-07T09:30:00Z"}`},
-		{name: "text", kind: "text/plain", body: `{{.Type}}: {{.Data.Ticket.Text | truncate 200}}`,
-			want: "ticket.created: The spar of my Skylark is bent. \"Really\" bent."},
+		{
+			name: "JSON", body: `{"title":{{toJSON .Data.Ticket.Subject}},"text":{{toJSON (truncate 9 .Data.Ticket.Text)}},"at":{{toJSON .Timestamp}}}`,
+			want: `{"title":"Wing spar bent","text":"The spar ","at":"2026-04-07T09:30:00Z"}`,
+		},
+		{
+			name: "text", kind: "text/plain", body: `{{.Type}}: {{.Data.Ticket.Text | truncate 200}}`,
+			want: "ticket.created: The spar of my Skylark is bent. \"Really\" bent.",
+		},
 		{name: "pasted quotes", body: `{"text":"{{.Data.Ticket.Text}}"}`, permanent: true},
 		{name: "no comment here", body: `{{toJSON .Data.Comment.Text}}`, permanent: true},
 	} {

@@ -24,14 +24,15 @@ type desk struct {
 
 	mu      sync.Mutex
 	keys    map[string]string // by Webhook-Id, the answer
-	seen    map[uint64]int    // tickets by the message's number
+	seen    map[uint64]bool   // by the message's number
+	doubled int
 	repeats int
 	waits   []time.Duration // from the time in the message to its arrival
 }
 
 // deskStats is what the desk tells of itself.
 type deskStats struct {
-	// Distinct messages have a ticket; Doubled have more than one.
+	// Distinct messages have a ticket; Doubled are tickets beyond the first of one.
 	Distinct int `json:"distinct"`
 	Doubled  int `json:"doubled"`
 	// Repeats came again under the key they had, and made no second ticket.
@@ -42,7 +43,7 @@ type deskStats struct {
 
 func serveDesk(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("desk", flag.ContinueOnError)
-	d := &desk{keys: map[string]string{}, seen: map[uint64]int{}}
+	d := &desk{keys: map[string]string{}, seen: map[uint64]bool{}}
 	flags.DurationVar(&d.delay, "delay", 0, "how long a ticket takes")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -93,7 +94,10 @@ func (d *desk) take(w http.ResponseWriter, r *http.Request) {
 	} else {
 		answer = `{"id":"T` + strconv.Itoa(len(d.keys)+1) + `"}`
 		d.keys[key] = answer
-		d.seen[n]++
+		if d.seen[n] {
+			d.doubled++
+		}
+		d.seen[n] = true
 		d.waits = append(d.waits, arrived.Sub(sent))
 	}
 	d.mu.Unlock()
@@ -118,15 +122,14 @@ func read(body []byte) (n uint64, sent time.Time, ok bool) {
 	return n, time.Unix(0, at), err == nil && atErr == nil
 }
 
-func (d *desk) stats(w http.ResponseWriter, _ *http.Request) {
+// stats answers with the counts, and for ?waits with the percentiles.
+func (d *desk) stats(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
-	s := deskStats{Distinct: len(d.seen), Repeats: d.repeats}
-	for _, tickets := range d.seen {
-		if tickets > 1 {
-			s.Doubled++
-		}
+	s := deskStats{Distinct: len(d.seen), Doubled: d.doubled, Repeats: d.repeats}
+	var waits []time.Duration
+	if r.URL.Query().Has("waits") {
+		waits = slices.Clone(d.waits)
 	}
-	waits := slices.Clone(d.waits)
 	d.mu.Unlock()
 	s.P50, s.P99 = percentile(waits, 50), percentile(waits, 99)
 	_ = json.NewEncoder(w).Encode(s) // a caller that hung up hears nothing
@@ -135,7 +138,7 @@ func (d *desk) stats(w http.ResponseWriter, _ *http.Request) {
 func (d *desk) reset(http.ResponseWriter, *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.waits, d.repeats = nil, 0
+	d.waits, d.repeats, d.doubled = nil, 0, 0
 	clear(d.seen)
 }
 

@@ -44,10 +44,13 @@ durability: %s
 rules: rules.yaml
 log: { level: warn }
 channels:
-  in: { kind: webhook, token: %q }
+  in: { kind: webhook, token: "file:token" }
 sinks:
-  desk: { kind: webhook, url: %q, secret: "whsec_c3dpdGNoYm9hcmQgYmVuY2htYXJrIHNlY3JldA==", concurrency: %d }
+  desk: { kind: webhook, url: %q, secret: "file:secret", concurrency: %d }
 `
+
+// signing is the key between the program and the fake desk.
+const signing = "whsec_c3dpdGNoYm9hcmQgYmVuY2htYXJrIHNlY3JldA=="
 
 // install writes a configuration into a folder of its own and returns its path.
 func (b *bench) install(durability, desk string) (string, error) {
@@ -56,11 +59,16 @@ func (b *bench) install(durability, desk string) (string, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(rules()), 0o600); err != nil {
-		return "", err
-	}
 	path := filepath.Join(dir, "switchboard.yaml")
-	return path, os.WriteFile(path, fmt.Appendf(nil, configuration, durability, token, desk+"/tickets", inFlight), 0o600)
+	for name, content := range map[string]string{
+		path: fmt.Sprintf(configuration, durability, desk+"/tickets", inFlight), filepath.Join(dir, "rules.yaml"): rules(),
+		filepath.Join(dir, "token"): token, filepath.Join(dir, "secret"): signing,
+	} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			return "", err
+		}
+	}
+	return path, nil
 }
 
 // rules is a file of 50 rules over a vocabulary of 10 keywords. The last rule is

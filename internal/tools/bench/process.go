@@ -172,8 +172,8 @@ func (b *bench) rig(durability string, delay time.Duration) (*rig, error) {
 
 func (r *rig) close() error { return errors.Join(r.process.stop(), r.desk.stop()) }
 
-func (r *rig) stats(ctx context.Context) (s deskStats, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.desk.url+"/stats", http.NoBody)
+func (r *rig) stats(ctx context.Context, query string) (s deskStats, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.desk.url+"/stats"+query, http.NoBody)
 	if err != nil {
 		return s, err
 	}
@@ -194,7 +194,7 @@ const patience = 20 * time.Second
 func (r *rig) drain(ctx context.Context) (deskStats, time.Time, error) {
 	last, since := -1, time.Now()
 	for {
-		s, err := r.stats(ctx)
+		s, err := r.stats(ctx, "")
 		if err != nil {
 			return s, since, err
 		}
@@ -211,7 +211,7 @@ func (r *rig) drain(ctx context.Context) (deskStats, time.Time, error) {
 	if err := r.rest(ctx); err != nil { // a double would come now
 		return deskStats{}, since, err
 	}
-	s, err := r.stats(ctx)
+	s, err := r.stats(ctx, "?waits")
 	if err != nil {
 		return s, since, err
 	}

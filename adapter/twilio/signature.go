@@ -1,4 +1,4 @@
-package hook
+package twilio
 
 import (
 	"crypto/hmac"
@@ -12,34 +12,36 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"switchboard/adapter/hook"
 )
 
-const twilioHeader = "X-Twilio-Signature"
+const header = "X-Twilio-Signature"
 
-// Twilio checks the signature of Twilio's webhooks, of whatever product, under
+// Verify checks the signature of Twilio's webhooks, of whatever product, under
 // any of the account's tokens; empty ones verify nothing. Twilio signs the
 // address as it called it, now with the default port and now without any,
 // followed by the form's parameters; of a JSON body it signs the digest that is
 // in the address. There is no time in it, so a replay is not noticed here.
 // https://www.twilio.com/docs/usage/security
-func Twilio(d Delivery, tokens ...[]byte) error {
-	params, err := twilioParams(d)
+func Verify(d hook.Delivery, tokens ...[]byte) error {
+	signed, err := params(d)
 	if err != nil {
 		return err
 	}
 	for _, token := range tokens {
 		for _, address := range []string{d.URL, otherPort(d.URL)} {
-			if HMACSHA1(token, []byte(address+params), d.Header.Get(twilioHeader)) == nil {
+			if hook.HMACSHA1(token, []byte(address+signed), d.Header.Get(header)) == nil {
 				return nil
 			}
 		}
 	}
-	return fmt.Errorf("%w: no signature matches", ErrUnverified)
+	return fmt.Errorf("%w: no signature matches", hook.ErrUnverified)
 }
 
-// SignTwilio signs d as Twilio does before it calls d.URL; a JSON body's digest
+// Sign signs d as Twilio does before it calls d.URL; a JSON body's digest
 // is added to the address.
-func SignTwilio(token []byte, d *Delivery) {
+func Sign(token []byte, d *hook.Delivery) {
 	if strings.Contains(d.Header.Get("Content-Type"), "json") {
 		sum := sha256.Sum256(d.Body)
 		sep := "?"
@@ -48,31 +50,31 @@ func SignTwilio(token []byte, d *Delivery) {
 		}
 		d.URL += sep + "bodySHA256=" + hex.EncodeToString(sum[:])
 	}
-	params, err := twilioParams(*d)
+	signed, err := params(*d)
 	if err != nil {
 		return // no form, so Twilio never sends it
 	}
 	m := hmac.New(sha1.New, token)
-	m.Write([]byte(d.URL + params))
+	m.Write([]byte(d.URL + signed))
 	if d.Header == nil {
 		d.Header = http.Header{}
 	}
-	d.Header.Set(twilioHeader, base64.StdEncoding.EncodeToString(m.Sum(nil)))
+	d.Header.Set(header, base64.StdEncoding.EncodeToString(m.Sum(nil)))
 }
 
-// twilioParams returns what is appended to the address: every key, sorted,
+// params returns what is appended to the address: every key, sorted,
 // followed by each of its distinct values, sorted. Nothing for a body that is no
 // form: its digest is checked instead.
-func twilioParams(d Delivery) (string, error) {
+func params(d hook.Delivery) (string, error) {
 	if want := d.Query().Get("bodySHA256"); want != "" && !strings.Contains(d.Header.Get("Content-Type"), "urlencoded") {
 		if sum := sha256.Sum256(d.Body); !hmac.Equal([]byte(hex.EncodeToString(sum[:])), []byte(strings.ToLower(want))) {
-			return "", fmt.Errorf("%w: the body does not match its digest", ErrUnverified)
+			return "", fmt.Errorf("%w: the body does not match its digest", hook.ErrUnverified)
 		}
 		return "", nil
 	}
 	form, err := url.ParseQuery(string(d.Body))
 	if err != nil {
-		return "", fmt.Errorf("%w: the body is not a form", ErrUnverified)
+		return "", fmt.Errorf("%w: the body is not a form", hook.ErrUnverified)
 	}
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(form)) {

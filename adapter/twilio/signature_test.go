@@ -1,4 +1,4 @@
-package hook_test
+package twilio_test
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"switchboard/adapter/hook"
+	"switchboard/adapter/twilio"
 )
 
 func twilioForm(url, body string) hook.Delivery {
@@ -34,7 +35,7 @@ func TestTwilioKnowsTheVendorsText(t *testing.T) {
 	} {
 		d := twilioForm(row.url, row.body)
 		d.Header.Set("X-Twilio-Signature", row.signature)
-		if err := hook.Twilio(d, []byte("token")); err != nil {
+		if err := twilio.Verify(d, []byte("token")); err != nil {
 			t.Errorf("%s: %v, want it accepted", row.name, err)
 		}
 	}
@@ -43,10 +44,10 @@ func TestTwilioKnowsTheVendorsText(t *testing.T) {
 func TestTwilioRefuses(t *testing.T) {
 	t.Parallel()
 	good := twilioForm("https://shop.example/in", "A=1&A=2")
-	hook.SignTwilio([]byte("token"), &good)
+	twilio.Sign([]byte("token"), &good)
 	json := hook.Delivery{Method: http.MethodPost, URL: "https://shop.example/in?x=1", Body: []byte(`{"a":1}`), Header: http.Header{"Content-Type": {"application/json"}}}
-	hook.SignTwilio([]byte("token"), &json)
-	if err := errors.Join(hook.Twilio(good, []byte("token")), hook.Twilio(json, nil, []byte("token"))); err != nil {
+	twilio.Sign([]byte("token"), &json)
+	if err := errors.Join(twilio.Verify(good, []byte("token")), twilio.Verify(json, nil, []byte("token"))); err != nil {
 		t.Fatalf("refused what was signed: %v", err)
 	}
 	for _, row := range []struct {
@@ -73,7 +74,7 @@ func TestTwilioRefuses(t *testing.T) {
 	} {
 		d := row.of
 		row.change(&d)
-		if err := hook.Twilio(d, []byte(row.token)); !errors.Is(err, hook.ErrUnverified) {
+		if err := twilio.Verify(d, []byte(row.token)); !errors.Is(err, hook.ErrUnverified) {
 			t.Errorf("%s: got %v, want ErrUnverified", row.name, err)
 		}
 	}
@@ -82,7 +83,7 @@ func TestTwilioRefuses(t *testing.T) {
 func TestSignTwilioLeavesAloneWhatIsNoForm(t *testing.T) {
 	t.Parallel()
 	d := hook.Delivery{URL: "https://shop.example/in", Body: []byte("%zz")}
-	if hook.SignTwilio([]byte("token"), &d); d.Header.Get("X-Twilio-Signature") != "" {
+	if twilio.Sign([]byte("token"), &d); d.Header.Get("X-Twilio-Signature") != "" {
 		t.Error("a body that is no form was signed")
 	}
 }

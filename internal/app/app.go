@@ -48,6 +48,8 @@ type Options struct {
 	FreeSpace func(dir string) (int64, error)
 	// Reserve is how much disk stays free; 0 takes the bus's default.
 	Reserve int64
+	// Fault is bus.Options.Fault, for rehearsing crashes; nil for none.
+	Fault func(subject string) error
 }
 
 // An App is one running Switchboard.
@@ -140,7 +142,7 @@ func (a *App) openBus(ctx context.Context) (err error) {
 	c := a.o.Config
 	o := bus.Options{
 		URL: c.NATS.URL, Replicas: c.NATS.Replicas, Durability: bus.Durability(c.Durability), NATSConfig: c.NATS.Config,
-		MaxStore: int64(c.StoreLimit), Log: a.log, Batch: a.metrics.Batch, FreeSpace: a.o.FreeSpace, Reserve: a.o.Reserve,
+		MaxStore: int64(c.StoreLimit), Log: a.log, Batch: a.metrics.Batch, FreeSpace: a.o.FreeSpace, Reserve: a.o.Reserve, Fault: a.o.Fault,
 	}
 	if o.URL == "" {
 		o.Dir = c.Data

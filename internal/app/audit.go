@@ -205,8 +205,8 @@ func (u *audit) readMessages(ctx context.Context) error {
 	tickets := map[string]bool{}
 	u.books.Received += u.books.Duplicate + u.books.Ignored + u.books.Dead + len(u.decided)
 	err := u.a.bus.Bucket(bus.Messages).Each(ctx, "", func(e bus.Entry) error {
-		if strings.HasPrefix(e.Key, "r") && len(e.Key) == 27 {
-			return nil // a reply
+		if isReply(e.Key) {
+			return nil
 		}
 		rec, err := record.Decode[record.Message](e.Value)
 		if err != nil {
@@ -215,8 +215,8 @@ func (u *audit) readMessages(ctx context.Context) error {
 		}
 		for sink, at := range rec.Sinks {
 			pair := [2]string{e.Key, sink}
-			if !u.decided[pair] && at.State != record.Forgotten {
-				u.books.Received++ // decided while we read, or before the trail began
+			if !u.decided[pair] {
+				u.books.Received++ // decided while we read, before the trail began, or forgotten
 			}
 			delete(u.decided, pair)
 			u.judge(pair, at)

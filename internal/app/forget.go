@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
+	"strconv"
 	"time"
 
 	"switchboard/internal/bus"
@@ -21,8 +24,19 @@ type Forgetting struct {
 	NotReached []string `json:"not_reached"`
 }
 
+// A forgetNote is cursors/forget.<conv>: a forgetting that is not finished.
+type forgetNote struct {
+	Actor schemas.Actor `json:"actor"`
+	// Upto is the last event that is forgotten, 0 before the lanes have ended: what
+	// the person writes afterwards is a new matter.
+	Upto       uint64 `json:"upto"`
+	Messages   int    `json:"messages"`
+	Deliveries int    `json:"deliveries"`
+}
+
 // A conversationTrace is everything that the trail names of a conversation.
 type conversationTrace struct {
+	events        []uint64
 	mids, replies map[string]bool
 	deliveries    map[uint64]bool
 	tickets       map[[2]string]bool
@@ -30,46 +44,102 @@ type conversationTrace struct {
 
 // Forget erases a conversation everywhere in our own stores: docs/protocol.md §8.
 // Every step may run twice; a forgetting that was cut off goes on at the next
-// start.
+// start. What the person writes while it runs waits, and is filed afterwards.
 func (a *App) Forget(ctx context.Context, actor schemas.Actor, conv string) (Forgetting, error) {
 	out := Forgetting{Conversation: conv}
-	key := "forget." + conv
-	note, err := json.Marshal(actor)
+	note, err := a.beginForgetting(ctx, actor, conv)
 	if err != nil {
 		return out, err
 	}
-	if _, err := a.bus.Bucket(bus.Cursors).Put(ctx, key, note); err != nil {
-		return out, err
-	}
-	trace, err := a.trace(ctx, conv)
+	trace, err := a.trace(ctx, conv, note.Upto)
 	if err != nil {
 		return out, err
-	}
-	if len(trace.mids) == 0 && len(trace.deliveries) == 0 {
-		return out, errors.Join(fmt.Errorf("%w: no conversation %s", bus.ErrNotFound, conv), a.bus.Bucket(bus.Cursors).Delete(ctx, key))
 	}
 	for _, step := range []func(context.Context, string, conversationTrace) error{
-		a.forgetLanes, a.forgetDeliveries, a.forgetQueues, a.forgetRecords,
+		a.forgetDeliveries, a.forgetRecords, a.forgetQueues,
 	} {
 		if err := step(ctx, conv, trace); err != nil {
 			return out, fmt.Errorf("forget: %w", err)
 		}
 	}
-	out.Messages, out.Deliveries = len(trace.mids), len(trace.deliveries)
-	if err := a.forgetTrail(ctx, actor, conv, &out); err != nil {
+	out.Messages, out.Deliveries = note.Messages, note.Deliveries
+	if err := a.forgetTrail(ctx, note, conv, trace); err != nil {
 		return out, fmt.Errorf("forget: %w", err)
 	}
 	for pair := range trace.tickets {
 		out.NotReached = append(out.NotReached, fmt.Sprintf("ticket %s on %s", pair[1], pair[0]))
 	}
+	slices.Sort(out.NotReached)
 	out.NotReached = append(out.NotReached, "backups", "dead letters that could not be read, which name no conversation")
-	return out, a.bus.Bucket(bus.Cursors).Delete(ctx, key)
+	links := a.bus.Bucket(bus.Links)
+	for _, s := range a.sinks {
+		if err := links.Delete(ctx, record.LinkKey(s.Name, conv)); err != nil {
+			return out, fmt.Errorf("forget: %w", err)
+		}
+	}
+	return out, a.bus.Bucket(bus.Cursors).Delete(ctx, forgetKey(conv))
 }
 
-// trace reads which messages, deliveries and tickets belong to a conversation.
-func (a *App) trace(ctx context.Context, conv string) (conversationTrace, error) {
+func forgetKey(conv string) string { return "forget." + conv }
+
+// beginForgetting notes what is to be forgotten, or reads the note of a
+// forgetting that was cut off, and ends the lanes.
+func (a *App) beginForgetting(ctx context.Context, actor schemas.Actor, conv string) (note forgetNote, err error) {
+	cursors := a.bus.Bucket(bus.Cursors)
+	e, err := cursors.Get(ctx, forgetKey(conv))
+	switch {
+	case err == nil:
+		if note, err = record.Decode[forgetNote](e.Value); err != nil || note.Upto > 0 {
+			return note, err
+		}
+	case !errors.Is(err, bus.ErrNotFound):
+		return note, err
+	default:
+		known, err := a.trace(ctx, conv, math.MaxUint64)
+		if err != nil {
+			return note, err
+		}
+		if len(known.mids)+len(known.deliveries) == 0 {
+			return note, fmt.Errorf("%w: no conversation %s", bus.ErrNotFound, conv)
+		}
+		note.Actor = actor
+		if err := a.putNote(ctx, conv, note); err != nil {
+			return note, err
+		}
+	}
+	if err := a.forgetLanes(ctx, conv); err != nil {
+		return note, fmt.Errorf("forget: %w", err)
+	}
+	info, err := a.bus.Info(ctx, bus.Events)
+	if err != nil {
+		return note, err
+	}
+	trace, err := a.trace(ctx, conv, info.Last)
+	if err != nil {
+		return note, err
+	}
+	note.Upto, note.Messages, note.Deliveries = info.Last, len(trace.mids), len(trace.deliveries)
+	return note, a.putNote(ctx, conv, note)
+}
+
+func (a *App) putNote(ctx context.Context, conv string, note forgetNote) error {
+	data, err := json.Marshal(note)
+	if err != nil {
+		return err
+	}
+	_, err = a.bus.Bucket(bus.Cursors).Put(ctx, forgetKey(conv), data)
+	return err
+}
+
+// trace reads which messages, deliveries and tickets belong to a conversation, as
+// of the event upto.
+func (a *App) trace(ctx context.Context, conv string, upto uint64) (conversationTrace, error) {
 	t := conversationTrace{mids: map[string]bool{}, replies: map[string]bool{}, deliveries: map[uint64]bool{}, tickets: map[[2]string]bool{}}
 	err := a.bus.Scan(ctx, bus.Range{Stream: bus.Events, Subjects: []string{"events." + conv}}, func(m *bus.Msg) error {
+		if m.Seq > upto {
+			return nil
+		}
+		t.events = append(t.events, m.Seq)
 		kind, _, _ := record.EventHeader(m)
 		switch kind {
 		case schemas.EventDecided:
@@ -109,7 +179,7 @@ func (a *App) trace(ctx context.Context, conv string) (conversationTrace, error)
 }
 
 // forgetLanes ends the conversation's lane at every sink and waits until it has.
-func (a *App) forgetLanes(ctx context.Context, conv string, _ conversationTrace) error {
+func (a *App) forgetLanes(ctx context.Context, conv string) error {
 	links := a.bus.Bucket(bus.Links)
 	for _, s := range a.sinks {
 		if _, err := a.bus.Publish(ctx, record.ForgetRecord(s.Name, conv)); err != nil {
@@ -160,17 +230,49 @@ func (a *App) forgetDeliveries(ctx context.Context, _ string, t conversationTrac
 	return nil
 }
 
-func (a *App) forgetQueues(ctx context.Context, conv string, _ conversationTrace) error {
-	names, err := a.bus.BlobNames(ctx, conv+"/")
-	if err != nil {
-		return err
+func (a *App) forgetQueues(ctx context.Context, conv string, t conversationTrace) error {
+	for mid := range t.mids {
+		names, err := a.bus.BlobNames(ctx, conv+"/"+mid+"/")
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := a.bus.DeleteBlob(ctx, name); err != nil {
+				return err
+			}
+		}
 	}
-	for _, name := range names {
-		err = errors.Join(err, a.bus.DeleteBlob(ctx, name))
+	ours := func(m *bus.Msg) bool {
+		return record.IsForget(m) || t.mids[record.JobMessage(m)] || t.replies[record.JobMessage(m)]
 	}
-	return errors.Join(err,
-		a.bus.Purge(ctx, bus.Jobs, "jobs.*."+conv), a.bus.Purge(ctx, bus.Replies, "replies.*."+conv),
-		a.bus.Purge(ctx, bus.Dead, "dead.*.*."+conv))
+	for _, queue := range []struct {
+		stream, subject string
+		ours            func(*bus.Msg) bool
+	}{
+		{bus.Jobs, "jobs.*." + conv, ours},
+		{bus.Replies, "replies.*." + conv, ours},
+		{bus.Dead, "dead.*.*." + conv, func(*bus.Msg) bool { return true }},
+	} {
+		if err := a.eraseIf(ctx, queue.stream, queue.subject, queue.ours); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eraseIf erases the messages of a subject that f agrees to.
+func (a *App) eraseIf(ctx context.Context, stream, subject string, f func(*bus.Msg) bool) error {
+	var seqs []uint64
+	err := a.bus.Scan(ctx, bus.Range{Stream: stream, Subjects: []string{subject}, HeadersOnly: true}, func(m *bus.Msg) error {
+		if f(m) {
+			seqs = append(seqs, m.Seq)
+		}
+		return nil
+	})
+	for _, seq := range seqs {
+		err = errors.Join(err, a.bus.Erase(ctx, stream, seq))
+	}
+	return err
 }
 
 // forgetRecords leaves of each message only that it was forgotten, so that no
@@ -214,15 +316,17 @@ func (a *App) forgetRecords(ctx context.Context, conv string, t conversationTrac
 	return links.Delete(ctx, record.StickyKey(conv))
 }
 
-// forgetTrail purges the trail, tells that it did, waits for the ledger, and
+// forgetTrail erases the trail, tells that it did, waits for the ledger, and
 // counts again.
-func (a *App) forgetTrail(ctx context.Context, actor schemas.Actor, conv string, out *Forgetting) error {
-	if err := a.bus.Purge(ctx, bus.Events, "events."+conv); err != nil {
-		return err
+func (a *App) forgetTrail(ctx context.Context, note forgetNote, conv string, t conversationTrace) error {
+	for _, seq := range t.events {
+		if err := a.bus.Erase(ctx, bus.Events, seq); err != nil {
+			return err
+		}
 	}
 	now := time.Now().UTC()
-	e, err := record.Event(schemas.EventForgotten, conv, record.Digest("forgotten", conv, now.String()), now, schemas.Forgot{
-		Conversation: conv, Messages: out.Messages, Deliveries: out.Deliveries, Actor: actor, At: now,
+	e, err := record.Event(schemas.EventForgotten, conv, record.Digest("forgotten", conv, strconv.FormatUint(note.Upto, 10)), now, schemas.Forgot{
+		Conversation: conv, Messages: note.Messages, Deliveries: note.Deliveries, Actor: note.Actor, At: now,
 	})
 	if err != nil {
 		return err
@@ -235,7 +339,11 @@ func (a *App) forgetTrail(ctx context.Context, actor schemas.Actor, conv string,
 		return err
 	}
 	left, err := a.ledger.Holds(ctx, conv)
-	if err == nil && left > 0 {
+	if err != nil || left == 0 {
+		return err
+	}
+	since, err := a.trace(ctx, conv, math.MaxUint64)
+	if err == nil && len(since.mids) == 0 {
 		err = fmt.Errorf("the ledger still holds %d rows", left)
 	}
 	return err

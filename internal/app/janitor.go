@@ -203,14 +203,9 @@ func (a *App) cleanRecords(ctx context.Context, now time.Time) error {
 		if now.Sub(e.At) < a.o.Config.Horizon {
 			return nil
 		}
-		rec, err := record.Decode[record.Message](e.Value)
-		if err != nil {
+		rec, keep, err := waiting(e)
+		if err != nil || keep {
 			return err
-		}
-		for _, at := range rec.Sinks {
-			if at.State == record.Pending {
-				return nil
-			}
 		}
 		mids = append(mids, e.Key)
 		for _, f := range rec.Files {
@@ -223,12 +218,32 @@ func (a *App) cleanRecords(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	alive := map[string]bool{} // conversations whose link stays
 	err = links.Each(ctx, "", func(e bus.Entry) error {
-		if now.Sub(e.At) < keepLinks {
+		if !strings.HasPrefix(e.Key, "c.") {
 			return nil
 		}
-		if strings.HasPrefix(e.Key, "c.") {
-			if l, err := record.Decode[record.Link](e.Value); err != nil || l.Doing != nil {
+		l, err := record.Decode[record.Link](e.Value)
+		if err != nil {
+			return err
+		}
+		if now.Sub(e.At) < keepLinks || l.Doing != nil {
+			alive[e.Key[strings.LastIndexByte(e.Key, '.')+1:]] = true
+			return nil
+		}
+		keys = append(keys, e.Key)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// What leads to a conversation is written once and lives as long as its link.
+	err = links.Each(ctx, "", func(e bus.Entry) error {
+		if now.Sub(e.At) < keepLinks || strings.HasPrefix(e.Key, "c.") || alive[strings.TrimPrefix(e.Key, "s.")] {
+			return nil
+		}
+		if strings.HasPrefix(e.Key, "t.") {
+			if t, err := record.Decode[record.Ticket](e.Value); err != nil || alive[t.Root] {
 				return err
 			}
 		}
@@ -246,6 +261,24 @@ func (a *App) cleanRecords(ctx context.Context, now time.Time) error {
 	}
 	return err
 }
+
+// waiting reads a record and reports whether somebody still needs it: a sink that
+// has not filed the message, a person who may want its dead letter tried again,
+// or a channel that has not sent the reply.
+func waiting(e bus.Entry) (rec record.Message, keep bool, err error) {
+	if isReply(e.Key) {
+		r, err := record.Decode[record.Reply](e.Value)
+		return rec, r.State != record.ReplySent && r.State != record.ReplyFailed, err
+	}
+	rec, err = record.Decode[record.Message](e.Value)
+	for _, at := range rec.Sinks {
+		keep = keep || at.State == record.Pending || at.State == record.Dead && !at.Answered
+	}
+	return rec, keep, err
+}
+
+// isReply tells a reply's record from a message's by its key.
+func isReply(key string) bool { return len(key) == 27 && key[0] == 'r' }
 
 func (a *App) cleanEvents(ctx context.Context, now time.Time) error {
 	projected, _ := a.ledger.AsOf()

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"runtime/metrics"
 	"strings"
 	"time"
@@ -45,6 +46,8 @@ func (a *App) openConsole(ctx context.Context) error {
 	}
 	if created {
 		a.password = password
+		// Hashing it took 19 MiB that are not needed again soon.
+		debug.FreeOSMemory()
 	}
 	if a.token, err = a.apiToken(); err != nil {
 		return err

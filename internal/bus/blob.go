@@ -17,10 +17,8 @@ func (b *Bus) PutBlob(ctx context.Context, name string, data []byte) error {
 	if b.full.Load() {
 		return ErrFull
 	}
-	if b.opts.Fault != nil {
-		if err := b.opts.Fault("blobs/" + name); err != nil {
-			return fmt.Errorf("store blob: %w", err)
-		}
+	if err := b.fault("blobs/" + name); err != nil {
+		return fmt.Errorf("store blob: %w", err)
 	}
 	if _, err := b.blobs.Put(ctx, jetstream.ObjectMeta{Name: name}, bytes.NewReader(data)); err != nil {
 		return fmt.Errorf("store blob: %w", b.judge(err))
@@ -48,6 +46,9 @@ func (b *Bus) ReadBlob(ctx context.Context, name string) ([]byte, error) {
 
 // DeleteBlob removes a blob. One that is not there is no error.
 func (b *Bus) DeleteBlob(ctx context.Context, name string) error {
+	if err := b.fault("blobs/" + name); err != nil {
+		return fmt.Errorf("delete blob: %w", err)
+	}
 	err := translate(b.blobs.Delete(ctx, name))
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("delete blob: %w", err)

@@ -170,6 +170,9 @@ func (k *Bucket) DeletePrefix(ctx context.Context, prefix string) error {
 }
 
 func (k *Bucket) purge(ctx context.Context, pattern string) error {
+	if err := k.b.fault(k.subject(pattern)); err != nil {
+		return fmt.Errorf("delete %s/%s: %w", k.name, pattern, err)
+	}
 	err := k.b.streams[bucketStream(k.name)].Purge(ctx, jetstream.WithPurgeSubject(k.subject(pattern)))
 	if err != nil {
 		return fmt.Errorf("delete %s/%s: %w", k.name, pattern, translate(err))

@@ -90,8 +90,8 @@ type Options struct {
 	// Batch is told the size of every group that was committed; may be nil.
 	Batch func(size int)
 	// Fault, if not nil, is asked before every write to a stream, a bucket or the
-	// blobs; its error is the write's answer, and nothing is stored. Crashes are
-	// rehearsed with it.
+	// blobs, and before every removal; its error is the answer, and nothing is
+	// stored or removed. Crashes are rehearsed with it.
 	Fault func(subject string) error
 }
 

@@ -126,15 +126,21 @@ func (b *Bus) submit(stream string, r Record, expect uint64) *pendingWrite {
 	if expect != noExpectation {
 		m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(expect, 10)}
 	}
-	if b.opts.Fault != nil {
-		if err := b.opts.Fault(r.Subject); err != nil {
-			p.done = make(chan struct{})
-			p.finish(0, err)
-			return p
-		}
+	if err := b.fault(r.Subject); err != nil {
+		p.done = make(chan struct{})
+		p.finish(0, b.judge(err))
+		return p
 	}
 	b.committers[stream].add(p)
 	return p
+}
+
+// fault asks Options.Fault.
+func (b *Bus) fault(subject string) error {
+	if b.opts.Fault == nil {
+		return nil
+	}
+	return b.opts.Fault(subject)
 }
 
 // A committer gathers the writes to one stream. While one group is being
@@ -301,8 +307,9 @@ func (c *committer) commit(group []*pendingWrite) {
 func (c *committer) settle(group []*pendingWrite, m *nats.Msg) {
 	answer, err := c.b.nc.RequestMsg(m, answerWithin)
 	if err != nil {
+		err = c.b.judge(err) // one answer did not come, however many writes waited for it
 		for _, p := range group {
-			p.finish(0, c.b.judge(err))
+			p.finish(0, err)
 		}
 		return
 	}

@@ -93,7 +93,7 @@ func (b *Bus) Scan(ctx context.Context, r Range, f func(*Msg) error) error {
 		return fmt.Errorf("read stream %s: %w", r.Stream, translate(err))
 	}
 	defer msgs.Stop()
-	last := uint64(0)
+	var last *jetstream.MsgMetadata
 	for left > 0 {
 		m, err := nextOrEnd(ctx, cons, msgs, last)
 		if err != nil {
@@ -106,7 +106,7 @@ func (b *Bus) Scan(ctx context.Context, r Range, f func(*Msg) error) error {
 		if err != nil {
 			return fmt.Errorf("read stream %s: %w", r.Stream, err)
 		}
-		left, last = meta.NumPending, meta.Sequence.Stream
+		left, last = meta.NumPending, meta
 		if err := f(toMsg(m, meta)); err != nil {
 			return err
 		}
@@ -118,9 +118,9 @@ func (b *Bus) Scan(ctx context.Context, r Range, f func(*Msg) error) error {
 // whether it has been removed meanwhile.
 const stall = 500 * time.Millisecond
 
-// nextOrEnd is next, or nil when nothing comes after the message last because
-// the rest was removed.
-func nextOrEnd(ctx context.Context, cons jetstream.Consumer, msgs jetstream.MessagesContext, last uint64) (jetstream.Msg, error) {
+// nextOrEnd is next, or nil when nothing comes after last, the message before or
+// nil, because the rest was removed.
+func nextOrEnd(ctx context.Context, cons jetstream.Consumer, msgs jetstream.MessagesContext, last *jetstream.MsgMetadata) (jetstream.Msg, error) {
 	for {
 		soon, cancel := context.WithTimeout(ctx, stall)
 		m, err := next(soon, msgs)
@@ -133,7 +133,9 @@ func nextOrEnd(ctx context.Context, cons jetstream.Consumer, msgs jetstream.Mess
 		if err != nil {
 			return nil, translate(err)
 		}
-		if info.NumPending == 0 && info.Delivered.Stream <= last {
+		// A purge moves the consumer's place in the stream, not its count of deliveries.
+		arrived := info.Delivered.Consumer == 0 || last != nil && last.Consumer == info.Name && last.Sequence.Consumer == info.Delivered.Consumer
+		if info.NumPending == 0 && arrived {
 			return nil, nil //nolint:nilnil // the end, as the comment says
 		}
 	}
@@ -177,6 +179,9 @@ func (b *Bus) Purge(ctx context.Context, stream, subject string) error {
 // Erase removes one message and overwrites its bytes. One that is gone already
 // is no error.
 func (b *Bus) Erase(ctx context.Context, stream string, seq uint64) error {
+	if err := b.fault(stream); err != nil {
+		return fmt.Errorf("erase %s %d: %w", stream, seq, err)
+	}
 	err := translate(b.streams[stream].SecureDeleteMsg(ctx, seq))
 	if err != nil {
 		if _, gone := b.Message(ctx, stream, seq); errors.Is(gone, ErrNotFound) {
@@ -245,6 +250,9 @@ func gather(ctx context.Context, msgs jetstream.MessagesContext, most int) ([]*M
 
 // Remove takes one message out of a stream. One that is gone already is no error.
 func (b *Bus) Remove(ctx context.Context, stream string, seq uint64) error {
+	if err := b.fault(stream); err != nil {
+		return fmt.Errorf("remove %s %d: %w", stream, seq, err)
+	}
 	err := translate(b.streams[stream].DeleteMsg(ctx, seq))
 	if err != nil {
 		if _, gone := b.Message(ctx, stream, seq); errors.Is(gone, ErrNotFound) {

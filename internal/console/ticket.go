@@ -20,8 +20,8 @@ type ticketView struct {
 	// Answers says that the ticket is answered here; Acts that this visitor may.
 	Answers, Acts bool
 	// Mute names the channel that the customer wrote on last, if it carries no answers.
-	Mute string
-	Statuses      []schemas.Status
+	Mute     string
+	Statuses []schemas.Status
 	// Text, Note and Problem bring a refused form back.
 	Text    string
 	Note    bool

@@ -3,6 +3,7 @@ package delivery
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -234,9 +235,7 @@ func TestADeadDeliveryIsReplayed(t *testing.T) {
 		t.Fatal(err)
 	}
 	header := map[string]string{"sb.seq": "7"} // what Watermill's metadata adds is ours, not the delivery's
-	for k, v := range d.Header {
-		header[k] = v
-	}
+	maps.Copy(header, d.Header)
 	for _, letter := range []record.Letter{
 		{ID: "small", Stage: record.StagePipeline, Place: "shop", Delivery: 7, Version: 1, Header: header, Body: []byte("raw")},
 		{ID: "large", Stage: record.StagePipeline, Place: "shop", Delivery: 8, Version: 1, Header: header, Blob: blob},

@@ -68,7 +68,9 @@ func (t *turn) run(ctx context.Context) error {
 	}
 	switch {
 	case t.link.Forgotten:
-		return nil
+		// The forgetting goes on. It marks what it takes along; what came after it is a
+		// new matter.
+		return later{errors.New("the conversation is being forgotten"), forgetWait}
 	case t.link.Last.Has(t.mid):
 		if err := t.bringBack(ctx, t.link.Last.Opened); err != nil {
 			return err
@@ -87,6 +89,10 @@ func (t *turn) run(ctx context.Context) error {
 	}
 	return t.begin(ctx)
 }
+
+// forgetWait is how soon a message is tried again while its conversation is being
+// forgotten.
+const forgetWait = 200 * time.Millisecond
 
 // bringBack writes the ticket's way back again: the write of the link that named
 // the ticket first may have been the last one before a crash.
@@ -262,7 +268,8 @@ func (t *turn) trouble(ctx context.Context, err error) error {
 	return err
 }
 
-// endLane makes a forgotten conversation's link final: later jobs drop.
+// endLane stops the lane of a conversation that is being forgotten: later jobs
+// wait until that is done.
 func (k *desk) endLane(ctx context.Context, m *bus.Msg) error {
 	conv := m.Subject[len("jobs."+k.s.Name+"."):]
 	old, revision, err := k.link(ctx, conv)

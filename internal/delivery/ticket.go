@@ -2,12 +2,15 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"switchboard/adapter/fault"
+	"switchboard/internal/bus"
 	"switchboard/internal/record"
 	"switchboard/schemas"
 	"switchboard/sinks"
@@ -153,7 +156,13 @@ func (t *turn) attachment(part int) (schemas.File, bool) {
 	return schemas.File{
 		Key: record.CommentKey(t.k.s.Name, t.mid, part), Name: fileName(a, part), Type: a.Type, Size: a.Size,
 		SHA256: a.SHA256, Blob: blob,
-		Open: func() (io.ReadCloser, error) { return t.k.o.Bus.Blob(context.Background(), blob) },
+		Open: func() (io.ReadCloser, error) {
+			r, err := t.k.o.Bus.Blob(context.Background(), blob)
+			if errors.Is(err, bus.ErrNotFound) {
+				return nil, fault.Permanent(err) // it was removed; trying again cannot bring it back
+			}
+			return r, err
+		},
 	}, true
 }
 

@@ -32,7 +32,7 @@ type trail struct {
 }
 
 func newTrail(t *testing.T, b *bus.Bus) *trail {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	tr := &trail{t: t, cancel: cancel, done: make(chan struct{}), more: make(chan struct{})}
 	go func() {
 		defer close(tr.done)

@@ -141,10 +141,10 @@ func (w *world) stop() {
 }
 
 // restart is stop and start.
-func (w *world) restart() *life {
+func (w *world) restart() {
 	w.t.Helper()
 	w.stop()
-	return w.start()
+	w.start()
 }
 
 var errDead = fmt.Errorf("%w: it was killed", bus.ErrClosed)
@@ -211,8 +211,6 @@ func (w *world) intended(op, key string) {
 // A mail is one message that a test sends.
 type mail struct {
 	id, conv, text string
-	version        int
-	sink           string
 	edit           func(*schemas.Message, *schemas.Decision)
 }
 

@@ -8,13 +8,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxAddresses bounds the memory of the limits; beyond it the oldest half goes.
+// maxAddresses bounds the memory of the limits; see forget.
 const maxAddresses = 20000
 
 // addressLimits are token buckets per address (IPv6: per /64).
 type addressLimits struct {
 	every   rate.Limit
 	burst   int
+	refill  time.Duration // after which an empty bucket is full again
 	mu      sync.Mutex
 	buckets map[netip.Prefix]*addressLimit
 }
@@ -26,8 +27,10 @@ type addressLimit struct {
 
 // newAddressLimits lets an address send n times per span, a third of them at once.
 func newAddressLimits(n int, per time.Duration) *addressLimits {
+	burst := max(n/3, 1)
 	return &addressLimits{
-		every: rate.Limit(float64(n) / per.Seconds()), burst: max(n/3, 1), buckets: map[netip.Prefix]*addressLimit{},
+		every: rate.Limit(float64(n) / per.Seconds()), burst: burst, refill: per * time.Duration(burst) / time.Duration(n),
+		buckets: map[netip.Prefix]*addressLimit{},
 	}
 }
 
@@ -54,11 +57,11 @@ func (l *addressLimits) allow(a netip.Addr, now time.Time) bool {
 	return b.limiter.AllowN(now, 1)
 }
 
-// forget drops the addresses that were quiet for a minute: their buckets are
-// full again. When none was, all go rather than memory.
+// forget drops the addresses that were quiet until their buckets were full again.
+// When none was, all go rather than memory.
 func (l *addressLimits) forget(now time.Time) {
 	for key, b := range l.buckets {
-		if now.Sub(b.used) > time.Minute {
+		if now.Sub(b.used) >= l.refill {
 			delete(l.buckets, key)
 		}
 	}

@@ -32,7 +32,7 @@ func (in *Intake) Poll(ctx context.Context, name string, health Health) {
 		}
 		if err != nil {
 			attempt++
-			health("degraded", err.Error())
+			health(condition(err), err.Error())
 			log.Warn("poll failed", "attempt", attempt, "err", err)
 			in.pause(ctx, s, backoff(attempt, err), false)
 			continue
@@ -103,6 +103,14 @@ func (in *Intake) pause(ctx context.Context, s *source, d time.Duration, wakeabl
 	}
 }
 
+// condition is the state that a failed poll or stream puts its source in.
+func condition(err error) string {
+	if fault.IsAuth(err) {
+		return "paused" // until somebody mends the credentials
+	}
+	return "degraded"
+}
+
 // backoff doubles from a second to five minutes, with jitter, and never less
 // than the vendor asks for.
 func backoff(attempt int, err error) time.Duration {
@@ -134,7 +142,10 @@ func (in *Intake) Stream(ctx context.Context, c *channels.Opened, health Health)
 		if time.Since(started) > time.Minute {
 			attempt = 1
 		}
-		health("degraded", fmt.Sprint(err))
+		if err == nil {
+			err = errors.New("the connection ended")
+		}
+		health(condition(err), err.Error())
 		log.Warn("stream broke off", "attempt", attempt, "err", err)
 		in.pause(ctx, s, backoff(attempt, err), false)
 	}

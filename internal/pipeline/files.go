@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"switchboard/adapter/fault"
+	"switchboard/adapter/hook"
 	"switchboard/internal/bus"
 	"switchboard/internal/record"
 	"switchboard/schemas"
@@ -106,12 +107,15 @@ func (r *run) tooOld(sent time.Time, received time.Time) bool {
 }
 
 // letterTooOld is the dead letter of a message that is older than the horizon.
-func (r *run) letterTooOld(ctx context.Context, m *bus.Msg, msg schemas.Message, conv string) error {
+func (r *run) letterTooOld(ctx context.Context, m *bus.Msg, d hook.Delivery, msg schemas.Message, conv string) error {
 	const reason = "too old to tell from a repeat"
 	letter := record.Letter{
 		Schema: schemas.Version, ID: record.LetterID(record.StagePipeline, r.c.Name, msg.ID, 1), Stage: record.StagePipeline,
 		Place: r.c.Name, Conv: conv, Message: msg.ID, Delivery: m.Seq, Version: 1, Reason: reason,
 		At: time.Now().UTC(), Header: m.Header, Body: m.Data,
+	}
+	if err := r.copyBody(ctx, m, d, &letter); err != nil {
+		return err
 	}
 	dead, err := letter.Encode()
 	if err != nil {

@@ -17,46 +17,59 @@ import (
 )
 
 // message takes one message of delivery m from P2 to P5. Everything in it may
-// run twice.
-func (r *run) message(ctx context.Context, m *bus.Msg, d hook.Delivery, msg schemas.Message) error {
-	conv := r.stamp(&msg, d)
+// run twice. It reports whether the message is one that was forgotten.
+func (r *run) message(ctx context.Context, m *bus.Msg, d hook.Delivery, msg schemas.Message, conv string) (gone bool, err error) {
+	r.stamp(&msg, d)
+	own := msg.ID
 	digest := contentDigest(msg)
 	for {
 		rec, err := r.read(ctx, msg.ID)
 		switch {
 		case errors.Is(err, bus.ErrNotFound) && r.tooOld(msg.SentAt, msg.ReceivedAt) && record.Replayed(m) == "":
-			return r.letterTooOld(ctx, m, msg, conv)
+			return false, r.letterTooOld(ctx, m, d, msg, conv)
 		case errors.Is(err, bus.ErrNotFound):
-			rec, err = r.decide(ctx, m, &msg, conv, digest)
+			rec, err = r.decide(ctx, m, &msg, conv, digest, msg.ID != own)
 			if errors.Is(err, bus.ErrConflict) {
 				continue // somebody else decided meanwhile; theirs stands
 			}
 			if err != nil {
-				return err
+				return false, err
 			}
 		case err != nil:
-			return err
+			return false, err
+		case forgotten(rec) && rec.Creator == m.Seq:
+			return true, nil
+		case forgotten(rec):
+			return true, r.duplicate(ctx, m, msg, rec)
 		case rec.Creator != m.Seq && rec.Digest != digest && !rec.Variant && rec.Digest != "" && record.Replayed(m) == "":
 			// The same id with other words: an id that was used again. Keep both.
 			msg.ID = r.p.o.Tokens.Variant(msg.ID, digest)
 			continue
 		case rec.Creator != m.Seq:
-			return r.duplicate(ctx, m, msg, rec)
+			return false, r.duplicate(ctx, m, msg, rec)
 		}
-		return r.publishJobs(ctx, m, msg, rec)
+		return false, r.publishJobs(ctx, m, msg, rec)
 	}
 }
 
-// stamp gives a parsed message its id, its times and its channel, and returns
-// its conversation's token.
-func (r *run) stamp(msg *schemas.Message, d hook.Delivery) string {
+// forgotten reports whether nothing but the name is left of a message.
+func forgotten(rec record.Message) bool {
+	for _, at := range rec.Sinks {
+		if at.State != record.Forgotten {
+			return false
+		}
+	}
+	return len(rec.Sinks) > 0
+}
+
+// stamp gives a parsed message its id, its times and its channel.
+func (r *run) stamp(msg *schemas.Message, d hook.Delivery) {
 	msg.Schema = schemas.Version
 	// Files are filled in below; what was parsed stays as it is for another attempt.
 	msg.Attachments = slices.Clone(msg.Attachments)
 	msg.ID = r.p.o.Tokens.Message(r.scope, msg.VendorID)
 	msg.Channel, msg.Kind = r.c.Name, r.c.Kind.Name()
 	msg.ReceivedAt = d.ReceivedAt.UTC()
-	return r.p.o.Tokens.Conversation(r.scope, msg.Conversation)
 }
 
 // contentDigest tells a repeat from an id that was used again. It leaves out what
@@ -82,7 +95,7 @@ func (r *run) duplicate(ctx context.Context, m *bus.Msg, msg schemas.Message, re
 
 // decide is P3: files, classification, routing, and the one write that makes the
 // decision. From there on rules may change: the decision does not.
-func (r *run) decide(ctx context.Context, m *bus.Msg, msg *schemas.Message, conv, digest string) (record.Message, error) {
+func (r *run) decide(ctx context.Context, m *bus.Msg, msg *schemas.Message, conv, digest string, variant bool) (record.Message, error) {
 	if err := r.keepFiles(ctx, m, msg, conv); err != nil {
 		return record.Message{}, err
 	}
@@ -94,7 +107,7 @@ func (r *run) decide(ctx context.Context, m *bus.Msg, msg *schemas.Message, conv
 	}
 	rec := record.Message{
 		Schema: schemas.Version, Creator: m.Seq, Conv: conv, Channel: r.c.Name, Digest: digest,
-		Variant: msg.ID != r.p.o.Tokens.Message(r.scope, msg.VendorID), Files: msg.Attachments,
+		Variant: variant, Files: msg.Attachments,
 		Classification: class, Decisions: decisions, Rules: rules.Digest(), DecidedAt: time.Now().UTC(), Version: 1,
 		Sinks: make(map[string]record.AtSink, len(decisions)),
 		By:    record.By{Epoch: r.lease.Epoch(), N: r.p.n.Add(1)},
@@ -188,8 +201,8 @@ func (r *run) publishJobs(ctx context.Context, m *bus.Msg, msg schemas.Message, 
 		if err != nil {
 			return err
 		}
-		if len(one.Data) > bus.MaxRecord {
-			job.Message = shorten(job.Message)
+		for most := longest; len(one.Data) > bus.MaxRecord && most > 0; most /= 2 {
+			job.Message = shorten(msg, most)
 			if one, err = job.Encode(record.Trace(m)); err != nil {
 				return err
 			}
@@ -201,36 +214,59 @@ func (r *run) publishJobs(ctx context.Context, m *bus.Msg, msg schemas.Message, 
 		outcome = "dropped"
 	}
 	r.p.o.Metrics.Message(r.c.Name, outcome)
-	told := msg
-	if len(told.Text)+len(told.HTML) > bus.MaxRecord/2 {
-		told = shorten(told)
-	}
-	told.HTML = "" // the job carries it; the trail does not need it twice
-	return r.publish(ctx, schemas.EventDecided, rec.Conv, record.Digest("decided", msg.ID), schemas.Decided{
-		Delivery: rec.Creator, Conversation: rec.Conv, Message: told, Classification: rec.Classification,
+	e := schemas.Decided{
+		Delivery: rec.Creator, Conversation: rec.Conv, Message: msg, Classification: rec.Classification,
 		Decisions: rec.Decisions, Rules: rec.Rules, Version: 1, Variant: rec.Variant, At: rec.DecidedAt,
-	}, records...)
+	}
+	e.Message.HTML = "" // the job carries it; the trail does not need it twice
+	for most := longest; tooLarge(e) && most > 0; most /= 2 {
+		e.Message = shorten(msg, most)
+		e.Message.HTML = ""
+	}
+	return r.publish(ctx, schemas.EventDecided, rec.Conv, record.Digest("decided", msg.ID), e, records...)
 }
 
-// longest is how many bytes of text a job carries; the raw delivery keeps all.
+// tooLarge reports whether no record can carry e. A byte of text becomes six of
+// JSON at most, so that short messages need not be encoded to know.
+func tooLarge(e schemas.Decided) bool {
+	n := len(e.Message.Subject) + len(e.Message.Text)
+	for _, f := range e.Message.Fields {
+		n += len(f.Name) + len(f.Value)
+	}
+	if n < bus.MaxRecord/8 {
+		return false
+	}
+	data, err := json.Marshal(e)
+	return err == nil && len(data) > bus.MaxRecord
+}
+
+// longest is how many bytes of text a job carries at first; the raw delivery
+// keeps all.
 const longest = 256 << 10
 
-// shorten cuts texts that no record can carry and says so.
-func shorten(m schemas.Message) schemas.Message {
-	if len(m.Text) > longest {
-		m.Text = strings.ToValidUTF8(m.Text[:longest], "")
-		m.Degraded = append(slices.Clone(m.Degraded), "the text is longer than a ticket can hold and was cut; the raw delivery has all of it")
+// shorten cuts what no record can carry to most bytes of each kind and says so.
+func shorten(m schemas.Message, most int) schemas.Message {
+	m.Degraded = slices.Clone(m.Degraded)
+	if len(m.Text) > most || len(m.Subject) > most {
+		m.Text, m.Subject = head(m.Text, most), head(m.Subject, most)
+		m.Degraded = append(m.Degraded, "the text is longer than a ticket can hold and was cut; the raw delivery has all of it")
 	}
-	if len(m.HTML) > longest {
+	if len(m.HTML) > most {
 		m.HTML = ""
-		m.Degraded = append(slices.Clone(m.Degraded), "the HTML form was left out for its size; the raw delivery has it")
+		m.Degraded = append(m.Degraded, "the HTML form was left out for its size; the raw delivery has it")
 	}
-	if len(m.Fields) > 500 {
-		m.Fields = m.Fields[:500]
-		m.Degraded = append(slices.Clone(m.Degraded), "only the first 500 fields are shown; the raw delivery has all of them")
+	size := 0
+	for i, f := range m.Fields {
+		if size += len(f.Name) + len(f.Value); size > most {
+			m.Fields = m.Fields[:i]
+			m.Degraded = append(m.Degraded, fmt.Sprintf("only the first %d fields are shown; the raw delivery has all of them", i))
+			break
+		}
 	}
 	return m
 }
+
+func head(s string, most int) string { return strings.ToValidUTF8(s[:min(len(s), most)], "") }
 
 // progress moves a reply's receipt forward, never back.
 func (r *run) progress(ctx context.Context, rid string, receipt schemas.Receipt) (conv string, err error) {
@@ -251,6 +287,9 @@ func (r *run) progress(ctx context.Context, rid string, receipt schemas.Receipt)
 			return rec.Conv, nil
 		}
 		rec.Receipt.State, rec.Receipt.Reason, rec.Receipt.At = receipt.State, receipt.Reason, receipt.At
+		// News of a message prove that it was sent, even where they overtake the write
+		// that says so.
+		rec.State, rec.Receipt.ID = record.ReplySent, receipt.ID
 		if receipt.State == schemas.Failed {
 			rec.State = record.ReplyFailed
 		}

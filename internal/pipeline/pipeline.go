@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -70,7 +71,9 @@ type run struct {
 type parsed struct {
 	delivery hook.Delivery
 	out      channels.Parsed
-	err      error
+	// convs are the tokens of the messages' conversations, one each.
+	convs []string
+	err   error
 }
 
 // Run reads the deliveries of a channel, in order within each conversation. It
@@ -87,19 +90,33 @@ func (p *Pipeline) Run(ctx context.Context, c *channels.Opened, lease *bus.Lease
 // conversations that it belongs to.
 func (r *run) keys(ctx context.Context, m *bus.Msg) []string {
 	one := r.parse(ctx, m)
+	for errors.Is(one.err, errBlob) && ctx.Err() == nil {
+		// Without its body nobody knows its conversation, and what comes after it must
+		// not overtake.
+		pause(ctx, blobRetry)
+		one = r.parse(ctx, m)
+	}
 	r.mu.Lock()
 	r.parsed[m.Seq] = one
 	r.mu.Unlock()
-	seen := map[string]bool{}
-	var keys []string
-	for _, msg := range one.out.Messages {
-		conv := r.p.o.Tokens.Conversation(r.scope, msg.Conversation)
-		if !seen[conv] {
-			seen[conv] = true
-			keys = append(keys, conv)
-		}
+	if len(one.convs) < 2 {
+		return one.convs
 	}
-	return keys
+	keys := slices.Clone(one.convs)
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// blobRetry is the pause before a body is asked for again.
+const blobRetry = 200 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // errBlob says that the body could not be read now, which is nobody's fault.
@@ -118,10 +135,13 @@ func (r *run) parse(ctx context.Context, m *bus.Msg) (one parsed) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			one.out, one.err = channels.Parsed{}, fmt.Errorf("the adapter panicked: %v", v)
+			one.out, one.convs, one.err = channels.Parsed{}, nil, fmt.Errorf("the adapter panicked: %v", v)
 		}
 	}()
 	one.out, one.err = r.c.Channel.Parse(d)
+	for _, msg := range one.out.Messages {
+		one.convs = append(one.convs, r.p.o.Tokens.Conversation(r.scope, msg.Conversation))
+	}
 	return one
 }
 
@@ -129,7 +149,7 @@ func (r *run) take(ctx context.Context, m *bus.Msg) parsed {
 	r.mu.Lock()
 	one, ok := r.parsed[m.Seq]
 	r.mu.Unlock()
-	if !ok || errors.Is(one.err, errBlob) {
+	if !ok {
 		one = r.parse(ctx, m)
 	}
 	return one
@@ -166,12 +186,24 @@ func (r *run) finish(ctx context.Context, m *bus.Msg, one parsed) error {
 			return err
 		}
 	}
-	for _, msg := range one.out.Messages {
-		if err := r.message(ctx, m, one.delivery, msg); err != nil {
+	erase := len(one.out.Messages) > 0
+	for i, msg := range one.out.Messages {
+		gone, err := r.message(ctx, m, one.delivery, msg, one.convs[i])
+		if err != nil {
+			return err
+		}
+		erase = erase && gone
+	}
+	if !erase {
+		return nil
+	}
+	// A late repeat of what was forgotten must not bring it back (I14).
+	if blob := record.BlobOf(m); blob != "" {
+		if err := r.p.o.Bus.DeleteBlob(ctx, blob); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.p.o.Bus.Erase(ctx, bus.Deliveries, m.Seq)
 }
 
 // publish sends an event and further records; id must be the same whenever the
@@ -203,12 +235,8 @@ func (r *run) bury(ctx context.Context, m *bus.Msg, one parsed) error {
 		Schema: schemas.Version, ID: record.LetterID(record.StagePipeline, r.c.Name, seq, 1), Stage: record.StagePipeline,
 		Place: r.c.Name, Delivery: m.Seq, Version: 1, Reason: one.err.Error(), At: time.Now().UTC(), Header: m.Header, Body: m.Data,
 	}
-	if blob := record.BlobOf(m); blob != "" {
-		// The delivery's own blob goes with the delivery; the letter keeps a copy.
-		letter.Blob = "dead/" + letter.ID
-		if err := r.p.o.Bus.PutBlob(ctx, letter.Blob, one.delivery.Body); err != nil {
-			return err
-		}
+	if err := r.copyBody(ctx, m, one.delivery, &letter); err != nil {
+		return err
 	}
 	dead, err := letter.Encode()
 	if err != nil {
@@ -222,6 +250,16 @@ func (r *run) bury(ctx context.Context, m *bus.Msg, one parsed) error {
 	return r.publish(ctx, schemas.EventDeadDelivery, "", r.id("dead", m.Seq), schemas.DeliveryEnded{
 		Delivery: m.Seq, Channel: r.c.Name, Reason: letter.Reason, Dead: letter.ID, At: m.At.UTC(),
 	})
+}
+
+// copyBody gives the letter a copy of a body that is in the blobs: the delivery's
+// own goes with the delivery.
+func (r *run) copyBody(ctx context.Context, m *bus.Msg, d hook.Delivery, letter *record.Letter) error {
+	if record.BlobOf(m) == "" {
+		return nil
+	}
+	letter.Blob = "dead/" + letter.ID
+	return r.p.o.Bus.PutBlob(ctx, letter.Blob, d.Body)
 }
 
 func (r *run) id(what string, seq uint64) string {

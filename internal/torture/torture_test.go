@@ -45,7 +45,7 @@ func testKills(t *testing.T, bin string) {
 	t.Parallel()
 	p := plan{kills: 5, least: 300 * time.Millisecond, most: 1800 * time.Millisecond, rate: 80, senders: 16, concurrency: 24}
 	if *long {
-		p = plan{kills: 50, least: 200 * time.Millisecond, most: 2900 * time.Millisecond, rate: 215, senders: 64, concurrency: 96}
+		p = plan{kills: 50, least: 200 * time.Millisecond, most: 2700 * time.Millisecond, rate: 230, senders: 64, concurrency: 80}
 	}
 	w := newWorld(t, bin, p.concurrency)
 	w.dial(dials{LatencyMin: 50 * time.Millisecond, LatencyMax: 200 * time.Millisecond})

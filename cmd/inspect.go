@@ -135,8 +135,14 @@ func (c *cli) tellBooks(b app.Books) {
 		n    int
 		what string
 	}{
-		{b.Received, "received"}, {b.Filed, "on a ticket"}, {b.Duplicate, "repeats dropped"}, {b.Ignored, "of no interest, with a reason"},
-		{b.Dropped, "suppressed by a rule"}, {b.Dead, "dead letters"}, {b.Pending, "on their way"}, {b.Forgotten, "forgotten on request"},
+		{b.Received, "received"},
+		{b.Filed, "on a ticket"},
+		{b.Duplicate, "repeats dropped"},
+		{b.Ignored, "of no interest, with a reason"},
+		{b.Dropped, "suppressed by a rule"},
+		{b.Dead, "dead letters"},
+		{b.Pending, "on their way"},
+		{b.Forgotten, "forgotten on request"},
 	} {
 		fmt.Fprintf(w, "%d\t  %s\n", row.n, row.what)
 	}

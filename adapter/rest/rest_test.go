@@ -316,14 +316,14 @@ func TestThePacerKeepsWithinTheWindow(t *testing.T) {
 		if err := p.admit("other", time.Now()); !fault.IsNotDone(err) {
 			t.Errorf("the whole account is used up: got %v, want not done", err)
 		}
-		time.Sleep(31 * time.Second)
+		time.Sleep(31 * time.Second) //nolint:forbidigo // in a synctest bubble
 		if err := p.admit("other", time.Now()); err != nil {
 			t.Errorf("after the account's window: got %v", err)
 		}
 		if err := p.admit("tickets-update", time.Now()); err == nil {
 			t.Error("before the bucket's window is over: got none")
 		}
-		time.Sleep(17 * time.Second)
+		time.Sleep(17 * time.Second) //nolint:forbidigo // in a synctest bubble
 		if err := p.admit("tickets-update", time.Now()); err != nil {
 			t.Errorf("after the bucket's window: got %v", err)
 		}

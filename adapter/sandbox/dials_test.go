@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -23,7 +24,9 @@ func (d *desk) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	d.served.Add(1)
 	w.WriteHeader(http.StatusCreated)
 }
+
 func (d *desk) Settings(base string) map[string]string { return map[string]string{"base_url": base} }
+
 func (d *desk) Tickets() []sandbox.Ticket {
 	return []sandbox.Ticket{{ID: "1", Key: "sb-1", Subject: "Prop nut lost"}}
 }
@@ -49,7 +52,8 @@ func call(h http.Handler, method, path, body string) (w *httptest.ResponseRecord
 	w = httptest.NewRecorder()
 	defer func() {
 		if r := recover(); r != nil {
-			cut = r == http.ErrAbortHandler
+			err, ok := r.(error)
+			cut = ok && errors.Is(err, http.ErrAbortHandler)
 		}
 	}()
 	h.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -118,7 +119,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 				}
 			})
 			for desk.n.Load() < int64(b.N) {
-				time.Sleep(time.Millisecond)
+				runtime.Gosched()
 			}
 		})
 	}

@@ -85,7 +85,7 @@ func (a *App) clockIsSane(ctx context.Context) (bool, error) {
 
 // clean removes what is old and settled as of now.
 func (a *App) clean(ctx context.Context, now time.Time) error {
-	return errors.Join(a.cleanDeliveries(ctx, now), a.cleanQueues(ctx, now), a.cleanRecords(ctx, now), a.cleanEvents(ctx, now))
+	return errors.Join(a.cleanDeliveries(ctx, now), a.cleanQueues(ctx, now), a.cleanMessages(ctx, now), a.cleanLinks(ctx, now), a.cleanEvents(ctx, now))
 }
 
 func (a *App) cleanDeliveries(ctx context.Context, now time.Time) error {
@@ -193,12 +193,10 @@ func (a *App) cleanQueues(ctx context.Context, now time.Time) error {
 	return errors.Join(a.removeOld(ctx, bus.Jobs, before, settled), a.removeOld(ctx, bus.Replies, before, settled))
 }
 
-// cleanRecords removes records of messages past the horizon, with their blobs,
-// and links that nobody has written to for more than a year.
-func (a *App) cleanRecords(ctx context.Context, now time.Time) error {
-	messages, links := a.bus.Bucket(bus.Messages), a.bus.Bucket(bus.Links)
-	var mids, keys []string
-	var blobs []string
+// cleanMessages removes records of messages past the horizon, with their blobs.
+func (a *App) cleanMessages(ctx context.Context, now time.Time) error {
+	messages := a.bus.Bucket(bus.Messages)
+	var mids, blobs []string
 	err := messages.Each(ctx, "", func(e bus.Entry) error {
 		if now.Sub(e.At) < a.o.Config.Horizon {
 			return nil
@@ -215,14 +213,22 @@ func (a *App) cleanRecords(ctx context.Context, now time.Time) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
+	for _, name := range blobs {
+		err = errors.Join(err, a.bus.DeleteBlob(ctx, name))
 	}
+	for _, mid := range mids {
+		err = errors.Join(err, messages.Delete(ctx, mid))
+	}
+	return err
+}
+
+// cleanLinks removes links that nobody has written to for more than a year, and
+// what led to them.
+func (a *App) cleanLinks(ctx context.Context, now time.Time) error {
+	links := a.bus.Bucket(bus.Links)
+	var keys []string
 	alive := map[string]bool{} // conversations whose link stays
-	err = links.Each(ctx, "", func(e bus.Entry) error {
-		if !strings.HasPrefix(e.Key, "c.") {
-			return nil
-		}
+	err := links.Each(ctx, "c", func(e bus.Entry) error {
 		l, err := record.Decode[record.Link](e.Value)
 		if err != nil {
 			return err
@@ -250,12 +256,6 @@ func (a *App) cleanRecords(ctx context.Context, now time.Time) error {
 		keys = append(keys, e.Key)
 		return nil
 	})
-	for _, name := range blobs {
-		err = errors.Join(err, a.bus.DeleteBlob(ctx, name))
-	}
-	for _, mid := range mids {
-		err = errors.Join(err, messages.Delete(ctx, mid))
-	}
 	for _, key := range keys {
 		err = errors.Join(err, links.Delete(ctx, key))
 	}
@@ -268,7 +268,7 @@ func (a *App) cleanRecords(ctx context.Context, now time.Time) error {
 func waiting(e bus.Entry) (rec record.Message, keep bool, err error) {
 	if isReply(e.Key) {
 		r, err := record.Decode[record.Reply](e.Value)
-		return rec, r.State != record.ReplySent && r.State != record.ReplyFailed, err
+		return rec, r.State != record.ReplySent && (r.State != record.ReplyFailed || r.Dead != ""), err
 	}
 	rec, err = record.Decode[record.Message](e.Value)
 	for _, at := range rec.Sinks {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -287,9 +288,7 @@ func (c *committer) commit(group []*pendingWrite) {
 	last := len(group) - 1
 	for i, p := range group {
 		m := &nats.Msg{Subject: p.msg.Subject, Data: p.msg.Data, Header: make(nats.Header, len(p.msg.Header)+3)}
-		for k, v := range p.msg.Header {
-			m.Header[k] = v
-		}
+		maps.Copy(m.Header, p.msg.Header)
 		m.Header["Nats-Batch-Id"] = []string{id}
 		m.Header["Nats-Batch-Sequence"] = []string{strconv.Itoa(i + 1)}
 		if i < last {

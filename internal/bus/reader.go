@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -144,9 +145,7 @@ func delay(h message.HandlerFunc) message.HandlerFunc {
 
 func toWatermill(ctx context.Context, m *Msg) *message.Message {
 	meta := make(message.Metadata, len(m.Header)+5)
-	for k, v := range m.Header {
-		meta[k] = v
-	}
+	maps.Copy(meta, m.Header)
 	seq := strconv.FormatUint(m.Seq, 10)
 	meta[metaSubject], meta[metaSeq] = m.Subject, seq
 	meta[metaAt] = strconv.FormatInt(m.At.UnixNano(), 10)

@@ -84,8 +84,10 @@ func unit(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) }
 
 // callWords says what a call was.
 func callWords(c schemas.Call) string {
-	verb := map[string]string{"create": "open the ticket", "append": "add a comment", "attach": "attach a file", "find": "look for the ticket",
-		"thread": "look at the thread", "update": "change the ticket", "send": "send the reply"}[c.Op]
+	verb := map[string]string{
+		"create": "open the ticket", "append": "add a comment", "attach": "attach a file", "find": "look for the ticket",
+		"thread": "look at the thread", "update": "change the ticket", "send": "send the reply",
+	}[c.Op]
 	if verb == "" {
 		verb = strings.ReplaceAll(c.Op, "_", " ")
 	}

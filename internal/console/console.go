@@ -134,8 +134,10 @@ func (c *Console) protect(next http.Handler) http.Handler {
 		_ = guard.AddTrustedOrigin(u.Scheme + "://" + u.Host)
 	}
 	guard.SetDenyHandler(c.public(func(http.ResponseWriter, *http.Request, *visitor) error {
-		return &refusal{status: http.StatusForbidden, title: "Sent from another site",
-			words: "This form was sent from a page that is not the console's, so nothing was done.", next: "Open the console and try there."}
+		return &refusal{
+			status: http.StatusForbidden, title: "Sent from another site",
+			words: "This form was sent from a page that is not the console's, so nothing was done.", next: "Open the console and try there.",
+		}
 	}))
 	inner := guard.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

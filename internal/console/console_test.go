@@ -67,8 +67,12 @@ func open(t *testing.T, change ...func(*console.Options)) *site {
 	s := &site{t: t, ledger: l, actions: a, accounts: newAccounts(), log: &safeBuffer{}, now: noon}
 	opts := console.Options{
 		Ledger: l, Actions: a, Accounts: s.accounts, Log: slog.New(slog.NewTextHandler(s.log, nil)), Name: "Kestrel Hobby", Zone: time.UTC, Now: s.clock,
-		Channels: []console.Instance{{Name: "shop-sms", Kind: "twiliosms", Title: "Twilio SMS"}, {Name: "telegram", Kind: "telegram"},
-			{Name: "website", Kind: "form", Page: "/form/website"}, {Name: "partners", Kind: "webhook", Sample: `curl localhost:8080/hooks/partners -d '{"text": "hello"}'`}},
+		Channels: []console.Instance{
+			{Name: "shop-sms", Kind: "twiliosms", Title: "Twilio SMS"},
+			{Name: "telegram", Kind: "telegram"},
+			{Name: "website", Kind: "form", Page: "/form/website"},
+			{Name: "partners", Kind: "webhook", Sample: `curl localhost:8080/hooks/partners -d '{"text": "hello"}'`},
+		},
 		Sinks: []console.Instance{{Name: "inbox", Kind: "inbox", Title: "built in"}, {Name: "zendesk-eu", Kind: "zendesk", Title: "Zendesk"}},
 	}
 	for _, f := range change {

@@ -277,8 +277,10 @@ func (f *fakeActions) File(_ context.Context, blob string) (io.ReadCloser, error
 }
 
 func (f *fakeActions) Status(context.Context) console.System {
-	return console.System{Version: "0.1.0", Uptime: 26 * time.Hour, DiskUsed: 412_000_000, DiskLimit: 20_000_000_000, Memory: 61_000_000,
-		Rules: "9f3c1ab27744aa", Ready: len(f.problem) == 0, Problems: f.problem}
+	return console.System{
+		Version: "0.1.0", Uptime: 26 * time.Hour, DiskUsed: 412_000_000, DiskLimit: 20_000_000_000, Memory: 61_000_000,
+		Rules: "9f3c1ab27744aa", Ready: len(f.problem) == 0, Problems: f.problem,
+	}
 }
 
 func (f *fakeActions) Answers(sink string) bool { return sink == "inbox" }

@@ -26,7 +26,7 @@ func maskName(s string) string {
 		return mask(s)
 	}
 	var out []string
-	for _, w := range strings.Fields(s) {
+	for w := range strings.FieldsSeq(s) {
 		out = append(out, string([]rune(w)[:1])+".")
 	}
 	return strings.Join(out, " ")

@@ -129,8 +129,10 @@ func (c *Console) page(least Role, h handler) http.Handler {
 			v = &visitor{}
 		}
 		if err == nil && !v.Role.may(least) {
-			err = &refusal{status: http.StatusForbidden, title: "Not for your role",
-				words: fmt.Sprintf("This needs the role %s. You are %s.", least, v.Role), next: "An admin of the console can change that."}
+			err = &refusal{
+				status: http.StatusForbidden, title: "Not for your role",
+				words: fmt.Sprintf("This needs the role %s. You are %s.", least, v.Role), next: "An admin of the console can change that.",
+			}
 		}
 		if err == nil {
 			err = h(w, r, v)

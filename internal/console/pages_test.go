@@ -246,8 +246,10 @@ func TestAssetsRevalidateByHash(t *testing.T) {
 func TestPagesForbidWhatTheyDoNotNeed(t *testing.T) {
 	t.Parallel()
 	res, _ := open(t).as("noor").get("/")
-	for name, want := range map[string]string{"Content-Security-Policy": "default-src 'self'", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
-		"Referrer-Policy": "same-origin", "Cache-Control": "no-store", "Cross-Origin-Opener-Policy": "same-origin"} {
+	for name, want := range map[string]string{
+		"Content-Security-Policy": "default-src 'self'", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+		"Referrer-Policy": "same-origin", "Cache-Control": "no-store", "Cross-Origin-Opener-Policy": "same-origin",
+	} {
 		if got := res.Header.Get(name); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: got %q want %q", name, got, want)
 		}

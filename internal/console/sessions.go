@@ -72,8 +72,10 @@ func (c *Console) begin(w http.ResponseWriter, r *http.Request, u user) error {
 	if _, err := c.opts.Accounts.Create(r.Context(), sessionOf(token), mustEncode(s)); err != nil {
 		return fmt.Errorf("store session: %w", err)
 	}
-	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: token, Path: "/", MaxAge: int(ageLimit.Seconds()),
-		HttpOnly: true, Secure: c.secure(r), SameSite: http.SameSiteLaxMode})
+	http.SetCookie(w, &http.Cookie{
+		Name: sessionCookie, Value: token, Path: "/", MaxAge: int(ageLimit.Seconds()),
+		HttpOnly: true, Secure: c.secure(r), SameSite: http.SameSiteLaxMode,
+	})
 	return nil
 }
 

@@ -66,44 +66,56 @@ func smsStory(row ledger.FlowRow) ledger.Story {
 	key := "sb-k7q2mx4tn3h5c6d2e8f9g1a2b3"
 	return ledger.Story{
 		FlowRow: row, Conversation: "k7q2mx4t", Delivery: 41, Rules: "9f3c1ab27744aa", Version: 1,
-		Message: schemas.Message{ID: "m-sms", Channel: "shop-sms", Kind: "twiliosms", VendorID: "SM41", Conversation: "+4790000041", ReceivedAt: ago(10 * time.Second), SentAt: ago(12 * time.Second), Text: smsText,
+		Message: schemas.Message{
+			ID: "m-sms", Channel: "shop-sms", Kind: "twiliosms", VendorID: "SM41", Conversation: "+4790000041", ReceivedAt: ago(10 * time.Second), SentAt: ago(12 * time.Second), Text: smsText,
 			Requester:   schemas.Requester{Name: "Marit Oden", Identities: []schemas.Identity{{Kind: schemas.Phone, Value: "+4790000041", Evidence: schemas.Attested}}},
-			Attachments: []schemas.Attachment{{Name: "tail.jpg", Type: "image/jpeg", Size: 214_000, Blob: "blob-1"}, {Name: "clip.mp4", Missing: "the vendor no longer had it"}}},
-		Classification: schemas.Classification{Keywords: []schemas.Keyword{keyword("urgent", "URGENT"), keyword("order_status", "where is my order"),
-			{Name: "bad_span", Term: "beyond", In: "text", Start: 4, End: 9000}, {Name: "in_subject", Term: "tail", In: "subject", Start: 0, End: 4}}, Category: "orders", Urgency: "critical", Reason: `the word "urgent", and no "not urgent" near it`},
+			Attachments: []schemas.Attachment{{Name: "tail.jpg", Type: "image/jpeg", Size: 214_000, Blob: "blob-1"}, {Name: "clip.mp4", Missing: "the vendor no longer had it"}},
+		},
+		Classification: schemas.Classification{Keywords: []schemas.Keyword{
+			keyword("urgent", "URGENT"), keyword("order_status", "where is my order"),
+			{Name: "bad_span", Term: "beyond", In: "text", Start: 4, End: 9000},
+			{Name: "in_subject", Term: "tail", In: "subject", Start: 0, End: 4},
+		}, Category: "orders", Urgency: "critical", Reason: `the word "urgent", and no "not urgent" near it`},
 		Decisions: []schemas.Decision{{Sink: "inbox", Queue: "escalations", Priority: "urgent", Tags: []string{"lake"}, Path: []schemas.RuleRef{{Name: "everything", Line: 4}, {Name: "angry and urgent", Line: 31, Why: "urgency is critical; category is orders"}}}},
 		Troubles:  []schemas.Trouble{{Sink: "inbox", Reason: "create ticket: no answer within 5s", Attempt: 1, At: ago(5 * time.Second), Calls: []schemas.Call{{Op: "create", Key: key, At: ago(9 * time.Second), Took: 5 * time.Second, Outcome: "unknown", Words: "connection reset"}}}},
 		Filed: []schemas.Filed{{Sink: "inbox", Ticket: schemas.Ref{ID: "1190"}, Opened: true, At: ago(4 * time.Second), Calls: []schemas.Call{
 			{Op: "create", Key: key, At: ago(9 * time.Second), Took: 4300 * time.Millisecond, Outcome: "unknown", Words: "connection reset"},
 			{Op: "find", Key: key, At: ago(4600 * time.Millisecond), Took: 600 * time.Millisecond, Outcome: "adopted"},
-			{Op: "update", Key: key, At: ago(4 * time.Second), Took: 70 * time.Millisecond, Outcome: "yes"}}}},
+			{Op: "update", Key: key, At: ago(4 * time.Second), Took: 70 * time.Millisecond, Outcome: "yes"},
+		}}},
 		Duplicates: []schemas.Duplicate{{Message: "m-sms", Delivery: 43, First: 41, Channel: "shop-sms", At: ago(2 * time.Second)}},
 		Requests:   []schemas.Requested{{Dead: "dead-0", Action: "retry", Actor: schemas.Actor{Name: "ruth", Role: "admin", Source: "console"}, At: ago(time.Second)}},
 	}
 }
 
 func evilStory(row ledger.FlowRow) ledger.Story {
-	return ledger.Story{FlowRow: row, Delivery: 44, Rules: "9f3c1ab27744aa", Version: 2, Conversation: evilText,
-		Message: schemas.Message{ID: "m-evil", Channel: "website", Subject: evilText, Text: evilText, ReceivedAt: row.At, Degraded: []string{"one part could not be decoded"},
+	return ledger.Story{
+		FlowRow: row, Delivery: 44, Rules: "9f3c1ab27744aa", Version: 2, Conversation: evilText,
+		Message: schemas.Message{
+			ID: "m-evil", Channel: "website", Subject: evilText, Text: evilText, ReceivedAt: row.At, Degraded: []string{"one part could not be decoded"},
 			Requester: schemas.Requester{Name: "<b>Mallory</b>", Identities: []schemas.Identity{{Kind: schemas.Email, Value: `"><script>alert(2)</script>@x.example`, Evidence: schemas.Asserted}}},
-			Fields:    []schemas.Field{{Name: evilText, Value: evilText}}, Attachments: []schemas.Attachment{{Name: "a\"\r\nX-Evil: 1.html", Blob: "blob-1"}}},
+			Fields:    []schemas.Field{{Name: evilText, Value: evilText}}, Attachments: []schemas.Attachment{{Name: "a\"\r\nX-Evil: 1.html", Blob: "blob-1"}},
+		},
 		Classification: schemas.Classification{Keywords: []schemas.Keyword{{Name: evilText, Term: evilText, In: "text", Start: 0, End: 8}}, Urgency: "low"},
 		Decisions:      []schemas.Decision{{Sink: "inbox", Path: []schemas.RuleRef{{Name: evilText, Line: 9, Why: evilText}}}},
-		Filed:          []schemas.Filed{{Sink: "inbox", Ticket: schemas.Ref{ID: "1189", URL: "javascript:alert(1)"}, Opened: true, At: row.At.Add(5 * time.Millisecond)}}}
+		Filed:          []schemas.Filed{{Sink: "inbox", Ticket: schemas.Ref{ID: "1189", URL: "javascript:alert(1)"}, Opened: true, At: row.At.Add(5 * time.Millisecond)}},
+	}
 }
 
 func tickets() []ledger.TicketView {
 	marit := schemas.Requester{Name: "Marit Oden", Identities: []schemas.Identity{{Kind: schemas.Phone, Value: "+4790000041", Evidence: schemas.Attested}, {Kind: schemas.Email, Value: "marit@oden.example", Evidence: schemas.Asserted}}}
 	old := ledger.TicketRow{Sink: "zendesk-eu", Ticket: schemas.Ref{ID: "48102", URL: "https://desk.kestrel.example/tickets/48102"}, Subject: "Charger lead", Requester: "Marit Oden", RequesterID: "p/41", LastWords: "Thanks", LastBy: "Marit Oden", LastAt: ago(72 * time.Hour), OpenedAt: ago(90 * time.Hour), Channels: []string{"website"}, Urgency: "low", Status: schemas.StatusSolved, Queue: "shop", Assignee: "finn", Messages: 2}
 	return []ledger.TicketView{
-		{TicketRow: ledger.TicketRow{Sink: "inbox", Ticket: schemas.Ref{ID: "1190"}, Subject: "Tail servo lost, order 7731", Requester: "Marit Oden", RequesterID: "p/41", LastWords: "It is a present for Friday", LastBy: "Marit Oden", LastAt: ago(4 * time.Second), OpenedAt: ago(20 * time.Minute), Channels: []string{"shop-sms", "website"}, Urgency: "critical", Priority: "urgent", Category: "orders", Queue: "escalations", Assignee: "noor", Status: schemas.StatusOpen, Tags: []string{"lake"}, Messages: 2, Waiting: true},
-			Person: marit, Others: []ledger.TicketRow{old}, Entries: []ledger.Entry{
+		{
+			TicketRow: ledger.TicketRow{Sink: "inbox", Ticket: schemas.Ref{ID: "1190"}, Subject: "Tail servo lost, order 7731", Requester: "Marit Oden", RequesterID: "p/41", LastWords: "It is a present for Friday", LastBy: "Marit Oden", LastAt: ago(4 * time.Second), OpenedAt: ago(20 * time.Minute), Channels: []string{"shop-sms", "website"}, Urgency: "critical", Priority: "urgent", Category: "orders", Queue: "escalations", Assignee: "noor", Status: schemas.StatusOpen, Tags: []string{"lake"}, Messages: 2, Waiting: true},
+			Person:    marit, Others: []ledger.TicketRow{old}, Entries: []ledger.Entry{
 				{At: ago(20 * time.Minute), Kind: "message", Author: "Marit Oden", Role: schemas.ByRequester, Channel: "shop-sms", Text: smsText, Message: "m-sms", Sink: "inbox", Ticket: schemas.Ref{ID: "1190"}, Visibility: schemas.Public, Attachments: []schemas.Attachment{{Name: "tail.jpg", Size: 214_000, Blob: "blob-1"}}},
 				{At: ago(19 * time.Minute), Kind: "change", Author: "noor", Text: "took the ticket"},
 				{At: ago(15 * time.Minute), Kind: "note", Author: "Finn Albers", Role: schemas.ByAgent, Text: "Courier says the label lost its house number.", Visibility: schemas.Internal},
 				{At: ago(12 * time.Minute), Kind: "reply", Author: "noor", Role: schemas.ByAgent, Channel: "shop-sms", Text: "Hello Marit, a new servo is on the van.\nNoor", Visibility: schemas.Public, Reply: "r1", State: "delivered"},
 				{At: ago(4 * time.Second), Kind: "message", Author: "Marit Oden", Role: schemas.ByRequester, Channel: "website", Text: "It is a present for Friday", Message: "m-two", Visibility: schemas.Public},
-			}},
+			},
+		},
 		{TicketRow: ledger.TicketRow{Sink: "zendesk-eu", Ticket: schemas.Ref{ID: "48212", URL: "https://desk.kestrel.example/tickets/48212"}, Subject: "Cracked canopy", Requester: "Tobias Renner", RequesterID: "p42", LastWords: "Photo of the cracked canopy", LastBy: "Tobias Renner", LastAt: ago(70 * time.Second), OpenedAt: ago(2 * time.Hour), Channels: []string{"telegram"}, Urgency: "normal", Queue: "workshop", Status: schemas.StatusOpen, Messages: 3, Waiting: true}},
 		{TicketRow: ledger.TicketRow{Sink: "inbox", Ticket: schemas.Ref{ID: "1101"}, Subject: "Finch does not bind", Requester: "Jonas Weir", RequesterID: "p43", LastWords: "Try the red jumper", LastBy: "noor", LastAt: ago(5 * time.Hour), OpenedAt: ago(30 * time.Hour), Channels: []string{"telegram"}, Urgency: "high", Queue: "bench", Assignee: "jo", Status: schemas.StatusPending, Messages: 4}},
 		{TicketRow: ledger.TicketRow{Sink: "inbox", Ticket: schemas.Ref{ID: "900"}, Subject: "Old matter", Requester: "Jonas Weir", LastWords: "Done", LastAt: ago(400 * 24 * time.Hour), Status: schemas.StatusClosed}},

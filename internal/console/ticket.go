@@ -83,8 +83,8 @@ func (c *Console) ticketView(r *http.Request, v *visitor) (*ticketView, error) {
 // mute names the channel of the customer's newest message if it cannot carry an
 // answer: an agent has to know before writing one.
 func (c *Console) mute(entries []ledger.Entry) string {
-	for i := len(entries) - 1; i >= 0; i-- {
-		if e := entries[i]; e.Kind == entryMessage {
+	for _, entrie := range slices.Backward(entries) {
+		if e := entrie; e.Kind == entryMessage {
 			if c.instance(c.opts.Channels, e.Channel).Mute {
 				return e.Channel
 			}
@@ -216,8 +216,10 @@ func (c *Console) acting(r *http.Request, v *visitor) (*ticketView, error) {
 		return nil, err
 	}
 	if !view.Acts {
-		return nil, &refusal{status: http.StatusConflict, title: "Not answered here",
-			words: "This ticket is closed, or lives on a desk of its own. Nothing was changed.", next: "Answer where the ticket is kept."}
+		return nil, &refusal{
+			status: http.StatusConflict, title: "Not answered here",
+			words: "This ticket is closed, or lives on a desk of its own. Nothing was changed.", next: "Answer where the ticket is kept.",
+		}
 	}
 	return view, nil
 }

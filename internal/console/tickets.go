@@ -53,8 +53,14 @@ func ticketTab(name, user string) (string, ledger.TicketQuery) {
 	}
 }
 
-var ticketTabs = []tab{{Name: "answer", Label: "Needs an answer"}, {Name: "mine", Label: "Mine"}, {Name: "open", Label: "Open"},
-	{Name: "waits", Label: "Waits for customer"}, {Name: "solved", Label: "Solved"}, {Name: "all", Label: "All"}}
+var ticketTabs = []tab{
+	{Name: "answer", Label: "Needs an answer"},
+	{Name: "mine", Label: "Mine"},
+	{Name: "open", Label: "Open"},
+	{Name: "waits", Label: "Waits for customer"},
+	{Name: "solved", Label: "Solved"},
+	{Name: "all", Label: "All"},
+}
 
 func (c *Console) tickets(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	params := r.URL.Query()

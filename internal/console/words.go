@@ -167,7 +167,7 @@ func short(key string) string {
 func initials(name string) string {
 	var b strings.Builder
 	n := 0
-	for _, w := range strings.Fields(name) {
+	for w := range strings.FieldsSeq(name) {
 		if r, _ := utf8.DecodeRuneInString(w); unicode.IsLetter(r) && n < 2 {
 			b.WriteRune(unicode.ToUpper(r))
 			n++

@@ -28,7 +28,8 @@ func TestNumbersAndSizes(t *testing.T) {
 		size(412): "412 bytes", size(214_000): "214 KB", size(2_100_000): "2.1 MB", size(40_000_000_000): "40 GB",
 		initials("Marit Oden-Berg Lie"): "MO", initials("+47 900"): "#", initials(""): "#", digest("sha256:0123456789abcdef"): "0123456789", digest("ab"): "ab",
 		maskName("Marit Oden"): "M. O.", maskName("a@b.example"): "•@•.•••••••", maskName("Øyvind"): "Ø.", mask("Zahl 7 €! 😀"): "•••• • •! •",
-		maskReason("422: lena@x.example has +4790000041 twice, says 422"): "422: ••••@•.••••••• has ••••••••••• twice, says 422"} {
+		maskReason("422: lena@x.example has +4790000041 twice, says 422"): "422: ••••@•.••••••• has ••••••••••• twice, says 422",
+	} {
 		if got != want {
 			t.Errorf("got %q want %q", got, want)
 		}

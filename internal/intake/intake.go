@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -150,9 +151,7 @@ func (in *Intake) serve(w http.ResponseWriter, r *http.Request, form bool) {
 }
 
 func write(w http.ResponseWriter, a hook.Answer) {
-	for k, v := range a.Header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), a.Header)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if a.Status == 0 {
 		a.Status = http.StatusOK

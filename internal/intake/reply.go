@@ -187,6 +187,7 @@ func (s *sender) recover(ctx context.Context, job record.ReplyJob, rec record.Re
 	case err != nil:
 		return fmt.Errorf("look whether the reply has left: %w", err)
 	case found:
+		s.over(job.ID)
 		return s.sent(ctx, job, rec, revision, receipt, schemas.Call{Op: "track", Key: job.Reply.Key, At: started.UTC(), Took: time.Since(started), Outcome: "adopted"})
 	case known < replySettle:
 		return later{errors.New("the reply is not to be seen yet"), 5 * time.Second}

@@ -392,8 +392,16 @@ func (b *batch) flush(ctx context.Context) error {
 		bulk *bulk
 		args []any
 	}{
-		{&b.w.seenRows, b.seen}, {&b.w.events, b.events}, {&b.w.messages, messages}, {&b.w.outcomes, outcomes}, {&b.w.people, b.people},
-		{&b.w.tickets, tickets}, {&b.w.entries, entries}, {&b.w.text, b.text}, {&b.w.books, books}, {&b.w.rates, rates},
+		{&b.w.seenRows, b.seen},
+		{&b.w.events, b.events},
+		{&b.w.messages, messages},
+		{&b.w.outcomes, outcomes},
+		{&b.w.people, b.people},
+		{&b.w.tickets, tickets},
+		{&b.w.entries, entries},
+		{&b.w.text, b.text},
+		{&b.w.books, books},
+		{&b.w.rates, rates},
 		{&b.w.nameRows, b.names},
 	} {
 		if err := x.bulk.exec(ctx, x.args); err != nil {

@@ -48,7 +48,7 @@ func (w *writer) forget(ctx context.Context, c change) error {
 	if err := w.forgetRows(ctx, f.Conversation, ids, seqs); err != nil {
 		return fmt.Errorf("forget: %w", err)
 	}
-	if err := w.forgetTickets(ctx, f.Conversation, tickets); err != nil {
+	if err := w.forgetTickets(ctx, tickets); err != nil {
 		return fmt.Errorf("forget: %w", err)
 	}
 	// Messages that came twice are among the deliveries, deliveries with several
@@ -117,7 +117,7 @@ func (w *writer) forgetRows(ctx context.Context, conv string, ids []string, seqs
 
 // forgetTickets deletes the tickets that no message of another conversation is on.
 // On the others, what they show of the conversation is replaced by what is left.
-func (w *writer) forgetTickets(ctx context.Context, conv string, tickets map[int64]bool) error {
+func (w *writer) forgetTickets(ctx context.Context, tickets map[int64]bool) error {
 	for n := range tickets {
 		if n == 0 {
 			continue

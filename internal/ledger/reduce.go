@@ -55,7 +55,7 @@ func (b *batch) reduce(ctx context.Context, c change) error {
 	case *schemas.Receipted:
 		b.receipted(c, v)
 	case *schemas.HealthChanged:
-		b.healthChanged(c, v)
+		b.healthChanged(v)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"switchboard/schemas"
@@ -32,9 +33,9 @@ func (b *batch) ticket(sink string, ref schemas.Ref, c change) *ticket {
 func (b *batch) ticketRow(ctx context.Context, n int64) (*ticket, error) {
 	for range 2 {
 		// A batch has few tickets that are not the newest.
-		for i := len(b.torder) - 1; i >= 0; i-- {
-			if b.torder[i].n == n {
-				return b.torder[i], nil
+		for _, v := range slices.Backward(b.torder) {
+			if v.n == n {
+				return v, nil
 			}
 		}
 		if err := b.w.findTicketRows.query(ctx, []any{n}, b.addTicket); err != nil {
@@ -231,7 +232,7 @@ func (b *batch) receipted(c change, v *schemas.Receipted) {
 	e.become(string(v.Receipt.State), v.Receipt.Reason, when)
 }
 
-func (b *batch) healthChanged(c change, v *schemas.HealthChanged) {
+func (b *batch) healthChanged(v *schemas.HealthChanged) {
 	b.name(v.Side, v.Name)
 	b.then(`INSERT INTO health (side, name, state, reason, at, last) VALUES ($1, $2, $3, $4, $5, 0)
 		ON CONFLICT (side, name) DO UPDATE SET state = excluded.state, reason = excluded.reason, at = excluded.at

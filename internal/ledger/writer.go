@@ -44,9 +44,17 @@ func (w *writer) prepare(ctx context.Context) (err error) {
 		to *bulk
 		t  table
 	}{
-		{&w.events, eventsTable}, {&w.messages, messagesTable}, {&w.outcomes, outcomesTable}, {&w.people, peopleTable},
-		{&w.tickets, ticketsTable}, {&w.entries, entriesTable}, {&w.text, textTable}, {&w.books, booksTable},
-		{&w.rates, ratesTable}, {&w.nameRows, namesTable}, {&w.seenRows, seenTable},
+		{&w.events, eventsTable},
+		{&w.messages, messagesTable},
+		{&w.outcomes, outcomesTable},
+		{&w.people, peopleTable},
+		{&w.tickets, ticketsTable},
+		{&w.entries, entriesTable},
+		{&w.text, textTable},
+		{&w.books, booksTable},
+		{&w.rates, ratesTable},
+		{&w.nameRows, namesTable},
+		{&w.seenRows, seenTable},
 	} {
 		sizes := chunks
 		if s.to == &w.text {
@@ -61,8 +69,12 @@ func (w *writer) prepare(ctx context.Context) (err error) {
 		t  table
 		by string
 	}{
-		{&w.seen, seenTable, "ce"}, {&w.findMessages, messagesTable, "id"}, {&w.findOutcomes, outcomesTable, "msg"},
-		{&w.findTickets, ticketsTable, "id"}, {&w.findTicketRows, ticketsTable, "n"}, {&w.findEntries, entriesTable, "key"},
+		{&w.seen, seenTable, "ce"},
+		{&w.findMessages, messagesTable, "id"},
+		{&w.findOutcomes, outcomesTable, "msg"},
+		{&w.findTickets, ticketsTable, "id"},
+		{&w.findTicketRows, ticketsTable, "n"},
+		{&w.findEntries, entriesTable, "key"},
 	} {
 		*s.to, err = prepare(ctx, w.conn, 1, chunks, func(n int) string {
 			return fmt.Sprintf("SELECT %s FROM %s WHERE %s IN (%s)", s.t.list(""), s.t.name, s.by, marks(n))

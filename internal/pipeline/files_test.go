@@ -55,8 +55,17 @@ func TestFilesAreKeptOrTheirAbsenceIsSaid(t *testing.T) {
 	w.start()
 	m := said("1", "a", "files")
 	m.Attachments = []schemas.Attachment{
-		{Name: "carried.txt", Type: "text/plain"}, {Name: "large.txt"}, {Ref: "png"}, {Ref: "png", Type: "application/octet-stream"},
-		{Ref: "gone"}, {Ref: "huge"}, {Ref: "png", Size: 5000}, {}, {Missing: "the vendor removed it"}, {Ref: "empty"}, {Ref: "shaky"},
+		{Name: "carried.txt", Type: "text/plain"},
+		{Name: "large.txt"},
+		{Ref: "png"},
+		{Ref: "png", Type: "application/octet-stream"},
+		{Ref: "gone"},
+		{Ref: "huge"},
+		{Ref: "png", Size: 5000},
+		{},
+		{Missing: "the vendor removed it"},
+		{Ref: "empty"},
+		{Ref: "shaky"},
 	}
 	w.deliver(parcel{Messages: []schemas.Message{m}, Data: map[int][][]byte{0: {[]byte("balsa"), []byte(strings.Repeat("x", 101))}}})
 	got := says[schemas.Decided](w, schemas.EventDecided, 1)[0].Message.Attachments
@@ -223,8 +232,12 @@ func TestReceiptsGoForwardOnly(t *testing.T) {
 		return says[schemas.Receipted](w, schemas.EventReceipt, n)[n-1]
 	}
 	for _, step := range []struct{ told, want schemas.ReceiptState }{
-		{schemas.Read, schemas.Read}, {schemas.Delivered, schemas.Read}, {schemas.Sent, schemas.Read}, {"odd", schemas.Read},
-		{schemas.Failed, schemas.Failed}, {schemas.Read, schemas.Failed},
+		{schemas.Read, schemas.Read},
+		{schemas.Delivered, schemas.Read},
+		{schemas.Sent, schemas.Read},
+		{"odd", schemas.Read},
+		{schemas.Failed, schemas.Failed},
+		{schemas.Read, schemas.Failed},
 	} {
 		e := news("SM1", step.told)
 		if got := state("sent").Receipt.State; got != step.want || e.Reply != "sent" || e.Conversation != "c" {

@@ -358,8 +358,8 @@ func fieldNamed(v reflect.Value, name string) reflect.Value {
 
 func secretsOf(v reflect.Value) []string {
 	var all []string
-	for i := range v.NumField() {
-		if s, ok := v.Field(i).Interface().(secret.Secret); ok && len(s.Reveal()) > 3 {
+	for _, field := range v.Fields() {
+		if s, ok := reflect.TypeAssert[secret.Secret](field); ok && len(s.Reveal()) > 3 {
 			all = append(all, s.Reveal())
 		}
 	}

@@ -349,7 +349,8 @@ func (f *fake) tell(t *fakeTicket, what string, actor int64, change any) {
 		map[string]string{
 			"id": strconv.FormatInt(t.ID, 10), "external_id": deref(t.ExternalID), "status": strings.ToUpper(t.Status),
 			"actor_id": strconv.FormatInt(actor, 10), "requester_id": strconv.FormatInt(t.RequesterID, 10),
-		}, change,
+		},
+		change,
 	})
 	if len(f.events) >= maxEvents {
 		f.events = f.events[len(f.events)-maxEvents+1:]

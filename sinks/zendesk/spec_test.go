@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -237,9 +238,7 @@ func strict(place string, s *openapi3.Schema) *openapi3.Schema {
 }
 
 func merge(out, s *openapi3.Schema) {
-	for name, p := range s.Properties {
-		out.Properties[name] = p
-	}
+	maps.Copy(out.Properties, s.Properties)
 	if out.Type == nil {
 		out.Type = s.Type
 	}

@@ -111,11 +111,11 @@ func (d *desk) take(w http.ResponseWriter, r *http.Request) {
 
 // read finds the number and the time of the message in a ticket.
 func read(body []byte) (n uint64, sent time.Time, ok bool) {
-	i := bytes.Index(body, []byte(marker))
-	if i < 0 {
+	_, after, ok := bytes.Cut(body, []byte(marker))
+	if !ok {
 		return 0, sent, false
 	}
-	number, rest, _ := bytes.Cut(body[i+len(marker):], []byte(":"))
+	number, rest, _ := bytes.Cut(after, []byte(":"))
 	ns, _, _ := bytes.Cut(rest, []byte(";"))
 	n, err := strconv.ParseUint(string(number), 10, 64)
 	at, atErr := strconv.ParseInt(string(ns), 10, 64)

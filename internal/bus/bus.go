@@ -107,15 +107,15 @@ type Bus struct {
 
 	streams    map[string]jetstream.Stream
 	committers map[string]*committer
+	acks       *acks
 	blobs      jetstream.ObjectStore
 
-	owner   string
-	times   leaseTimes
-	full    atomic.Bool
-	broken  atomic.Int32
-	closing <-chan struct{} // closed when Close begins
-	stop    context.CancelFunc
-	wg      sync.WaitGroup
+	owner  string
+	times  leaseTimes
+	full   atomic.Bool
+	broken atomic.Int32
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
 }
 
 // answerWithin bounds the wait for one answer of the broker.
@@ -142,9 +142,12 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 		streams: map[string]jetstream.Stream{}, committers: map[string]*committer{},
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	b.closing, b.stop = life.Done(), stop
+	b.stop = stop
 	if err := b.connect(); err != nil {
 		return nil, errors.Join(err, b.Close())
+	}
+	if err := b.openAcks(life); err != nil {
+		return nil, errors.Join(fmt.Errorf("listen for answers: %w", err), b.Close())
 	}
 	if err := b.ensure(ctx, life); err != nil {
 		return nil, errors.Join(err, b.Close())

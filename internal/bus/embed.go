@@ -36,8 +36,7 @@ func (b *Bus) connect() error {
 		return fmt.Errorf("connect to the broker: %w", err)
 	}
 	b.nc = nc
-	b.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(answerWithin),
-		jetstream.WithPublishAsyncMaxPending(1<<16), jetstream.WithPublishAsyncTimeout(answerWithin))
+	b.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(answerWithin))
 	if err != nil {
 		return fmt.Errorf("connect to the broker: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -78,16 +79,14 @@ func streamOf(subject string) (string, error) {
 // noExpectation publishes whatever the subject's last sequence is.
 const noExpectation = ^uint64(0)
 
-// pendingWrite is one record on its way. Either done is closed once seq and err
-// are set, or future will have the answer; only one goroutine may wait.
+// pendingWrite is one record on its way; done is closed once seq and err are set.
 type pendingWrite struct {
-	b      *Bus
-	msg    *nats.Msg
-	size   int
-	future jetstream.PubAckFuture
-	done   chan struct{}
-	seq    uint64
-	err    error
+	msg   *nats.Msg
+	size  int
+	since time.Time // when it was sent singly
+	done  chan struct{}
+	seq   uint64
+	err   error
 }
 
 func (p *pendingWrite) finish(seq uint64, err error) {
@@ -96,18 +95,6 @@ func (p *pendingWrite) finish(seq uint64, err error) {
 }
 
 func (p *pendingWrite) wait(ctx context.Context) (uint64, error) {
-	if p.future != nil {
-		select {
-		case ack := <-p.future.Ok():
-			return ack.Sequence, p.b.judge(nil)
-		case err := <-p.future.Err():
-			return 0, p.b.judge(err)
-		case <-p.b.closing:
-			return 0, ErrClosed
-		case <-ctx.Done():
-			return 0, errors.Join(ErrUnknown, ctx.Err())
-		}
-	}
 	select {
 	case <-p.done:
 		return p.seq, p.err
@@ -123,12 +110,11 @@ func (b *Bus) submit(stream string, r Record, expect uint64) *pendingWrite {
 		m.Header[k] = []string{v}
 		size += len(k) + len(v)
 	}
-	p := &pendingWrite{b: b, msg: m, size: size}
+	p := &pendingWrite{msg: m, size: size, done: make(chan struct{})}
 	if expect != noExpectation {
 		m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(expect, 10)}
 	}
 	if err := b.fault(r.Subject); err != nil {
-		p.done = make(chan struct{})
 		p.finish(0, b.judge(err))
 		return p
 	}
@@ -178,16 +164,9 @@ func newCommitter(ctx context.Context, b *Bus, stream string) *committer {
 
 func (c *committer) add(p *pendingWrite) {
 	if !c.group {
-		future, err := c.b.js.PublishMsgAsync(p.msg)
-		if err != nil {
-			p.done = make(chan struct{})
-			p.finish(0, c.b.judge(err))
-			return
-		}
-		p.future = future
+		c.b.acks.send(p)
 		return
 	}
-	p.done = make(chan struct{})
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -259,25 +238,11 @@ func (c *committer) take() []*pendingWrite {
 
 // singles sends each write by itself and waits for all.
 func (c *committer) singles(group []*pendingWrite) {
-	futures := make([]jetstream.PubAckFuture, len(group))
-	for i, p := range group {
-		future, err := c.b.js.PublishMsgAsync(p.msg)
-		if err != nil {
-			p.finish(0, c.b.judge(err))
-			continue
-		}
-		futures[i] = future
+	for _, p := range group {
+		c.b.acks.send(p)
 	}
-	for i, p := range group {
-		if futures[i] == nil {
-			continue
-		}
-		select {
-		case ack := <-futures[i].Ok():
-			p.finish(ack.Sequence, c.b.judge(nil))
-		case err := <-futures[i].Err():
-			p.finish(0, c.b.judge(err))
-		}
+	for _, p := range group {
+		<-p.done
 	}
 }
 

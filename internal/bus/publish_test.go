@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
@@ -316,5 +317,64 @@ func TestPublisherIsAWatermillPublisher(t *testing.T) {
 	}
 	if err := p.Publish("events.c1", message.NewMessage("4", make([]byte, 9<<20))); err == nil {
 		t.Error("a message beyond every limit was taken")
+	}
+}
+
+func TestReadAck(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		data string
+		seq  uint64
+		want error
+	}{
+		{`{"stream":"JOBS","seq":7}`, 7, nil},
+		{`{"stream":"JOBS", "seq": 18446744073709551615, "domain":"x"}`, 18446744073709551615, nil},
+		{`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 3"},"stream":"JOBS","seq":0}`, 0, ErrConflict},
+		{`{"error":{"code":503,"err_code":10023,"description":"insufficient resources"}}`, 0, ErrFull},
+		{``, 0, errNoStream},
+		{`{"stream":"JOBS","seq":}`, 0, ErrUnknown},
+		{`{"stream":"JOBS","seq":18446744073709551616}`, 0, ErrUnknown},
+		{`{`, 0, ErrUnknown},
+		{`{}`, 0, ErrUnknown},
+	} {
+		seq, err := readAck(&nats.Msg{Data: []byte(tt.data)})
+		if err = translate(err); seq != tt.seq || !errors.Is(err, tt.want) {
+			t.Errorf("%s: got %d, %v; want %d, %v", tt.data, seq, err, tt.seq, tt.want)
+		}
+	}
+}
+
+func TestWriteWithoutAnAnswerIsUnknown(t *testing.T) {
+	t.Parallel()
+	b := open(t, t.TempDir(), OS)
+	shut(t, b)
+	lost := &pendingWrite{done: make(chan struct{}), since: time.Now().Add(-answerWithin)}
+	young := &pendingWrite{done: make(chan struct{}), since: time.Now().Add(time.Hour)}
+	b.acks.mu.Lock()
+	b.acks.waiting[1<<40], b.acks.waiting[1<<40+1] = lost, young
+	b.acks.mu.Unlock()
+	b.acks.hear(&nats.Msg{Subject: b.acks.prefix + "not a number", Data: []byte(`{"seq":1}`)}) // is nobody's
+	if _, err := lost.wait(t.Context()); !errors.Is(err, ErrUnknown) {
+		t.Errorf("got %v, want ErrUnknown", err)
+	}
+	select {
+	case <-young.done:
+		t.Error("a write whose answer may still come was ended")
+	default:
+	}
+	if b.broken.Load() != 1 {
+		t.Errorf("%d writes without an answer are counted, want one", b.broken.Load())
+	}
+}
+
+func TestWriteThatNoStreamTakesIsADefiniteNo(t *testing.T) {
+	t.Parallel()
+	b := open(t, t.TempDir(), OS)
+	shut(t, b)
+	if err := b.js.DeleteStream(t.Context(), Jobs); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Publish(t.Context(), Record{Subject: "jobs.desk.c1"}); err == nil || errors.Is(err, ErrUnknown) {
+		t.Errorf("got %v, want a definite no", err)
 	}
 }

@@ -106,7 +106,24 @@ func (c *cli) root() *cobra.Command {
 	root.Flags().AddFlagSet(serve.Flags())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	root.AddCommand(serve, c.check(), c.explain(), c.audit(), c.dead(), c.forget(), c.passwd(), c.sandbox(), c.version())
+	wrongArgs(root)
 	return root
+}
+
+// wrongArgs makes wrong arguments of cmd and its commands errors of the command
+// line.
+func wrongArgs(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usage{err}
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		wrongArgs(c)
+	}
 }
 
 // shared adds the flags by which a command finds the running process.

@@ -39,6 +39,8 @@ type Condition struct {
 // A test is a compiled condition.
 type test struct {
 	holds func(f *facts) bool
+	// reads says that holds reads the message's words, which costs more than all else.
+	reads bool
 	// why says in words what held; it is asked only if holds was true, and shows
 	// nothing of the message but what the rule names.
 	why func(f *facts) string
@@ -128,9 +130,18 @@ func compile(c Condition, fold Fold) *test {
 }
 
 func allHold(tests []test) func(*facts) bool {
+	var quick, slow []func(*facts) bool
+	for _, t := range tests {
+		if t.reads {
+			slow = append(slow, t.holds)
+		} else {
+			quick = append(quick, t.holds)
+		}
+	}
+	order := append(quick, slow...)
 	return func(f *facts) bool {
-		for i := range tests {
-			if !tests[i].holds(f) {
+		for _, holds := range order {
+			if !holds(f) {
 				return false
 			}
 		}
@@ -187,6 +198,7 @@ func phrases(what string, place int, list []string, fold Fold) []test {
 		return -1
 	}
 	return []test{{
+		reads: true,
 		holds: func(f *facts) bool { return first(f) >= 0 },
 		why:   func(f *facts) string { return what + ` "` + list[first(f)] + `"` },
 	}}

@@ -164,13 +164,16 @@ func redirect(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
+// carrierGrade is shared between a provider and its customers (RFC 6598).
+var carrierGrade = netip.MustParsePrefix("100.64.0.0/10") //nolint:gochecknoglobals // a constant
+
 func refusePrivate(_, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return fmt.Errorf("refused address: %w", err)
 	}
 	ip := ap.Addr().Unmap()
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast() {
+	if !ip.IsGlobalUnicast() || ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast() || carrierGrade.Contains(ip) {
 		return errors.New("refused: the address is inside a private network")
 	}
 	return nil

@@ -25,10 +25,10 @@ const (
 // runJanitor finishes forgettings that were cut off and removes, daily, what is
 // old and settled.
 func (a *App) runJanitor(ctx context.Context, _ *bus.Lease) error {
-	if err := a.resumeForgetting(ctx); err != nil && ctx.Err() == nil {
-		a.log.Warn("a forgetting is not finished", "err", err)
-	}
 	for wait := janitorFirst; ; wait = janitorEvery {
+		if err := a.resumeForgetting(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("a forgetting is not finished", "err", err)
+		}
 		pause(ctx, wait)
 		if ctx.Err() != nil {
 			return nil

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"switchboard/internal/bus"
@@ -265,6 +266,9 @@ func (a *App) openSocket(path string, h http.Handler) error {
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(context.Background(), "unix", path)
+	if errors.Is(err, syscall.EINVAL) {
+		return fmt.Errorf("listen for the command line: %s: the path is too long for a socket; choose a shorter data directory with --data", path)
+	}
 	if err != nil {
 		return fmt.Errorf("listen for the command line: %w", err)
 	}

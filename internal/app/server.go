@@ -63,8 +63,8 @@ func (a *App) openConsole(ctx context.Context) error {
 func (a *App) apiToken() (string, error) {
 	path := filepath.Join(a.o.Config.Data, TokenName)
 	b, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(b)), nil
+	if token := strings.TrimSpace(string(b)); err == nil && token != "" {
+		return token, nil
 	}
 	token := record.Digest("api", string(a.tokens.Derive("api token")))
 	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {

@@ -216,7 +216,11 @@ func newStage(t *testing.T) *stage {
 		Sinks:    []config.SinkInstance{{Name: "desk", Kind: shelfKind, Value: shelfConfig{s.shelf}}},
 	}
 	s.rules = "route: { sink: desk }\n"
-	t.Cleanup(func() { s.halt() })
+	t.Cleanup(func() {
+		if err := s.halt(); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
 	return s
 }
 

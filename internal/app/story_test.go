@@ -81,8 +81,10 @@ func TestFromSMSAndTelegramToTheInboxAndBack(t *testing.T) {
 		t.Errorf("a forged message: got %d", got)
 	}
 	for _, m := range [][4]string{
-		{"shop-sms", "1", "+442079460117", "Where is my order 1234?"}, {"shop-sms", "1", "+442079460117", "Where is my order 1234?"},
-		{"shop-chat", "2", "700000042", "My Finch does not bind"}, {"shop-sms", "3", "+442079460117", "It is a present"},
+		{"shop-sms", "1", "+442079460117", "Where is my order 1234?"},
+		{"shop-sms", "1", "+442079460117", "Where is my order 1234?"},
+		{"shop-chat", "2", "700000042", "My Finch does not bind"},
+		{"shop-sms", "3", "+442079460117", "It is a present"},
 	} {
 		if got := send(m[0], m[1], m[2], m[3], true); got >= 300 {
 			t.Fatalf("%v: got %d", m, got)

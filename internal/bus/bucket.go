@@ -46,7 +46,11 @@ func (k *Bucket) Get(ctx context.Context, key string) (Entry, error) {
 	if !valid(key) {
 		return Entry{}, fmt.Errorf("read %s: %w", k.name, ErrNotFound)
 	}
-	m, err := k.b.streams[bucketStream(k.name)].GetLastMsgForSubject(ctx, k.subject(key))
+	if e, ok := k.b.recent[bucketStream(k.name)].get(k.subject(key)); ok {
+		e.Key = key
+		return e, nil
+	}
+	m, err := k.b.view(bucketStream(k.name)).GetLastMsgForSubject(ctx, k.subject(key))
 	if err != nil {
 		return Entry{}, fmt.Errorf("read %s/%s: %w", k.name, key, translate(err))
 	}
@@ -173,7 +177,9 @@ func (k *Bucket) purge(ctx context.Context, pattern string) error {
 	if err := k.b.fault(k.subject(pattern)); err != nil {
 		return fmt.Errorf("delete %s/%s: %w", k.name, pattern, err)
 	}
-	err := k.b.streams[bucketStream(k.name)].Purge(ctx, jetstream.WithPurgeSubject(k.subject(pattern)))
+	stream := bucketStream(k.name)
+	defer k.b.recent[stream].removing()()
+	err := k.b.streams[stream].Purge(ctx, jetstream.WithPurgeSubject(k.subject(pattern)))
 	if err != nil {
 		return fmt.Errorf("delete %s/%s: %w", k.name, pattern, translate(err))
 	}

@@ -109,6 +109,8 @@ type Bus struct {
 	committers map[string]*committer
 	acks       *acks
 	blobs      jetstream.ObjectStore
+	recent     map[string]*recent // by stream; empty where others may write, too
+	views      map[string]view    // by stream; empty with an external broker
 
 	owner  string
 	times  leaseTimes
@@ -146,6 +148,9 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 	if err := b.connect(); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
+	if b.server != nil && o.NATSConfig == "" {
+		b.recent = newRecents()
+	}
 	if err := b.openAcks(life); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for answers: %w", err), b.Close())
 	}
@@ -153,6 +158,9 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 		return nil, errors.Join(err, b.Close())
 	}
 	if b.server != nil {
+		if err := b.openViews(ctx); err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
 		b.wg.Go(func() { b.watchDisk(life) })
 	}
 	return b, nil
@@ -195,6 +203,9 @@ func (b *Bus) Close() error {
 		c.close()
 	}
 	b.wg.Wait()
+	for _, v := range b.views {
+		v.nc.Close()
+	}
 	if b.nc != nil {
 		b.nc.Close()
 	}

@@ -87,10 +87,16 @@ type pendingWrite struct {
 	done  chan struct{}
 	seq   uint64
 	err   error
+	// recent takes note of the end, unless nil; removals is what it began with.
+	recent   *recent
+	removals uint64
 }
 
 func (p *pendingWrite) finish(seq uint64, err error) {
 	p.seq, p.err = seq, err
+	if p.recent != nil {
+		p.recent.ended(p)
+	}
 	close(p.done)
 }
 
@@ -106,13 +112,19 @@ func (p *pendingWrite) wait(ctx context.Context) (uint64, error) {
 func (b *Bus) submit(stream string, r Record, expect uint64) *pendingWrite {
 	m := &nats.Msg{Subject: r.Subject, Data: r.Data, Header: make(nats.Header, len(r.Header)+4)}
 	size := len(r.Data) + len(r.Subject)
+	values := make([]string, 0, len(r.Header)+1) // the header's lists of one, in one piece
 	for k, v := range r.Header {
-		m.Header[k] = []string{v}
+		values = append(values, v)
+		m.Header[k] = values[len(values)-1 : len(values) : len(values)]
 		size += len(k) + len(v)
 	}
 	p := &pendingWrite{msg: m, size: size, done: make(chan struct{})}
 	if expect != noExpectation {
-		m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(expect, 10)}
+		values = append(values, strconv.FormatUint(expect, 10))
+		m.Header[jetstream.ExpectedLastSubjSeqHeader] = values[len(values)-1 : len(values) : len(values)]
+	}
+	if p.recent = b.recent[stream]; p.recent != nil {
+		p.removals = p.recent.begin()
 	}
 	if err := b.fault(r.Subject); err != nil {
 		p.finish(0, b.judge(err))

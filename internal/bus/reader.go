@@ -397,7 +397,9 @@ func (s *subscriber) run(t *task) {
 func (s *subscriber) attempt(t *task) (pause time.Duration, settled bool) {
 	m := *t.msg
 	m.Attempt = t.attempt
-	if s.cfg.HeadersOnly {
+	if e, ok := s.b.recent[s.cfg.Stream].get(sequenceKey(m.Seq)); ok {
+		m.Data = e.Value
+	} else if s.cfg.HeadersOnly {
 		whole, err := s.b.Message(s.work, s.cfg.Stream, m.Seq)
 		if errors.Is(err, ErrNotFound) {
 			return 0, true // purged meanwhile: forgotten or removed by the janitor

@@ -55,7 +55,7 @@ func (b *Bus) Info(ctx context.Context, stream string) (StreamInfo, error) {
 
 // Message returns one message by its sequence, or ErrNotFound.
 func (b *Bus) Message(ctx context.Context, stream string, seq uint64) (*Msg, error) {
-	m, err := b.streams[stream].GetMsg(ctx, seq)
+	m, err := b.view(stream).GetMsg(ctx, seq)
 	if err != nil {
 		return nil, fmt.Errorf("read %s %d: %w", stream, seq, translate(err))
 	}
@@ -170,6 +170,7 @@ func flat(h map[string][]string) map[string]string {
 
 // Purge removes every message of a subject, which may have wildcards.
 func (b *Bus) Purge(ctx context.Context, stream, subject string) error {
+	defer b.recent[stream].removing()()
 	if err := b.streams[stream].Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
 		return fmt.Errorf("purge %s: %w", stream, translate(err))
 	}
@@ -182,6 +183,7 @@ func (b *Bus) Erase(ctx context.Context, stream string, seq uint64) error {
 	if err := b.fault(stream); err != nil {
 		return fmt.Errorf("erase %s %d: %w", stream, seq, err)
 	}
+	defer b.recent[stream].removing()()
 	err := translate(b.streams[stream].SecureDeleteMsg(ctx, seq))
 	if err != nil {
 		if _, gone := b.Message(ctx, stream, seq); errors.Is(gone, ErrNotFound) {
@@ -253,6 +255,7 @@ func (b *Bus) Remove(ctx context.Context, stream string, seq uint64) error {
 	if err := b.fault(stream); err != nil {
 		return fmt.Errorf("remove %s %d: %w", stream, seq, err)
 	}
+	defer b.recent[stream].removing()()
 	err := translate(b.streams[stream].DeleteMsg(ctx, seq))
 	if err != nil {
 		if _, gone := b.Message(ctx, stream, seq); errors.Is(gone, ErrNotFound) {

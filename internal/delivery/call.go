@@ -32,14 +32,18 @@ type answer struct {
 // call is D6 for the operation in the link, and what follows from its outcome.
 func (t *turn) call(ctx context.Context) error {
 	doing := t.link.Doing
+	if err := t.k.slot(ctx); err != nil {
+		return err
+	}
 	if !t.k.lease.Start() {
+		t.k.free()
 		return errors.New("the lease was not renewed in time")
 	}
 	// Until its end is clear, a predecessor's or our own earlier call counts too: a
 	// clear no to this one then says nothing of that one.
 	open := t.k.isOpen(doing.Key)
 	t.k.unclear(doing.Key)
-	got, err := t.perform(ctx, doing)
+	got, err := t.performInSlot(ctx, doing)
 	t.k.gate.result(gateView(err))
 	switch {
 	case err == nil:
@@ -90,6 +94,12 @@ func (t *turn) again(err error) error {
 		wait = max(wait, after)
 	}
 	return later{err, wait}
+}
+
+// performInSlot is perform, at whose end the slot is free.
+func (t *turn) performInSlot(ctx context.Context, doing *record.Doing) (answer, error) {
+	defer t.k.free()
+	return t.perform(ctx, doing)
 }
 
 // perform makes the call and notes it.

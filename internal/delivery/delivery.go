@@ -4,6 +4,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,6 +66,7 @@ type desk struct {
 	gate   *gate
 	health Health
 	n      atomic.Uint64
+	slots  chan struct{} // one for each call under way
 
 	mu     sync.Mutex
 	calls  map[string][]schemas.Call // of messages under way
@@ -72,6 +74,9 @@ type desk struct {
 	clear  map[string]bool           // operations that certainly were not done
 	doubts map[string]bool           // those whose repeat the desk refused: look before the next
 }
+
+// defaultConcurrency is how many calls may be under way where nobody says.
+const defaultConcurrency = 64
 
 // JobsUnit and BackUnit name a sink's readers.
 func JobsUnit(sink string) string { return "sink." + sink }
@@ -93,10 +98,13 @@ func (d *Delivery) Run(ctx context.Context, s *sinks.Opened, set Settings, lease
 		calls: map[string][]schemas.Call{}, seen: map[string]time.Time{}, clear: map[string]bool{}, doubts: map[string]bool{},
 	}
 	k.gate = newGate(k)
+	most := cmp.Or(set.Concurrency, defaultConcurrency)
+	k.slots = make(chan struct{}, most)
 	jobs, err := d.o.Bus.Handle(ctx, bus.ReaderConfig{
 		Unit: JobsUnit(s.Name), Stream: bus.Jobs, Subjects: []string{"jobs." + s.Name + ".>"}, HeadersOnly: true,
 		Keys: func(m *bus.Msg) []string { return []string{m.Subject} }, Rank: record.JobRank,
-		Workers: set.Concurrency, Window: 500_000, WindowBytes: 1 << 30,
+		// While some messages are at the desk, others write their intents and outcomes.
+		Workers: most + (most+1)/2, Window: 500_000, WindowBytes: 1 << 30,
 	}, k.job)
 	if err != nil {
 		return nil, err
@@ -117,6 +125,18 @@ func (d *Delivery) Run(ctx context.Context, s *sinks.Opened, set Settings, lease
 
 // recovered reports whether the desk may know more than we do.
 func (k *desk) recovered() bool { return k.o.Recovered != nil && k.o.Recovered() }
+
+// slot waits until a call may start; free ends it.
+func (k *desk) slot(ctx context.Context) error {
+	select {
+	case k.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (k *desk) free() { <-k.slots }
 
 // A later is an error that says when to try again.
 type later struct {

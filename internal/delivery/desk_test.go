@@ -136,8 +136,11 @@ func (l line) Create(_ context.Context, t schemas.Ticket) (ref schemas.Ref, err 
 	if err := l.alive(); err != nil {
 		return ref, err
 	}
-	err = l.do("create", t.Key, func() { ref = l.commit(t) })
-	return ref, err
+	var made schemas.Ref // a late commit still writes it
+	err = l.do("create", t.Key, func() { made = l.commit(t) })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return made, err
 }
 
 func (s *scripted) commit(t schemas.Ticket) schemas.Ref {
@@ -196,6 +199,7 @@ func (l line) Attach(_ context.Context, ref schemas.Ref, f schemas.File) (string
 
 func (s *scripted) add(op string, ref schemas.Ref, key string, c shelvedComment) (id string, err error) {
 	var state error
+	var made string // a late commit still writes it
 	err = s.do(op, key, func() {
 		t := s.find(ref.ID)
 		switch {
@@ -212,17 +216,19 @@ func (s *scripted) add(op string, ref schemas.Ref, key string, c shelvedComment)
 					if s.class == sinks.ReceiverDedup && !bytes.Equal(old.body, c.body) {
 						s.errs = append(s.errs, "a repeat of "+key+" has other bytes")
 					}
-					id = old.id
+					made = old.id
 					return
 				}
 			}
 		}
 		s.next++
 		c.id, c.at = strconv.Itoa(s.next), time.Now()
-		id = c.id
+		made = c.id
 		t.comments = append(t.comments, c)
 	})
-	return id, errors.Join(err, state)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return made, errors.Join(err, state)
 }
 
 func keyOf(c shelvedComment) string {

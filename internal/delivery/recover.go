@@ -85,6 +85,10 @@ func (t *turn) repeat(ctx context.Context) error {
 // look asks the desk whether an operation was done. Answers are compared byte for
 // byte: real desks answer a query that they did not understand with every row.
 func (t *turn) look(ctx context.Context, doing *record.Doing) (answer, bool, error) {
+	if err := t.k.slot(ctx); err != nil {
+		return answer{}, false, err
+	}
+	defer t.k.free()
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()

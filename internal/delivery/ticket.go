@@ -62,8 +62,7 @@ func (t *turn) subject() string {
 	m := t.job.Message
 	s := strings.Join(strings.Fields(m.Subject), " ")
 	if s == "" {
-		s = strings.Join(strings.Fields(m.Text), " ")
-		s = cut(s, 80)
+		s = cut(strings.Join(strings.Fields(beginning(strings.TrimSpace(m.Text))), " "), 80)
 	}
 	if s == "" {
 		s = "Message from " + m.Requester.Label() + " by " + m.Channel
@@ -197,11 +196,29 @@ func requester(m schemas.Message) schemas.Requester {
 	return r
 }
 
+// beginning is more of a text than a subject can show: a text may be long.
+func beginning(text string) string {
+	const enough = 2000
+	if len(text) <= enough {
+		return text
+	}
+	return strings.ToValidUTF8(text[:enough], "")
+}
+
 // cut shortens s to at most n characters, with an ellipsis; n 0 leaves it.
 func cut(s string, n int) string {
-	if n <= 0 || utf8.RuneCountInString(s) <= n {
+	if n <= 0 || len(s) <= n {
 		return s
 	}
-	runes := []rune(s)
-	return strings.TrimSpace(string(runes[:n-1])) + "…"
+	// at is the byte at which the nth character begins.
+	count, at := 0, 0
+	for i := range s {
+		if count++; count == n {
+			at = i
+		}
+		if count > n {
+			return strings.TrimSpace(s[:at]) + "…"
+		}
+	}
+	return s
 }

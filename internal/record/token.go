@@ -59,12 +59,22 @@ func (t Tokens) Derive(parts ...string) []byte {
 
 func (t Tokens) sum(parts ...string) []byte {
 	m := hmac.New(sha256.New, t.key)
-	for _, p := range parts {
-		m.Write(strconv.AppendInt(nil, int64(len(p)), 10))
-		m.Write([]byte{':'})
-		m.Write([]byte(p))
-	}
+	m.Write(framed(parts))
 	return m.Sum(nil)
+}
+
+// framed joins parts so that different parts never join to the same bytes.
+func framed(parts []string) []byte {
+	size := 0
+	for _, p := range parts {
+		size += len(p) + len("00000000:")
+	}
+	out := make([]byte, 0, size)
+	for _, p := range parts {
+		out = append(strconv.AppendInt(out, int64(len(p)), 10), ':')
+		out = append(out, p...)
+	}
+	return out
 }
 
 // Message returns the id of a message: of the account's scope and the vendor's id.
@@ -96,19 +106,13 @@ func TicketKey(sink, mid string) string { return key("t", sink, mid, "") }
 func CommentKey(sink, mid string, part int) string { return key("c", sink, mid, strconv.Itoa(part)) }
 
 func key(parts ...string) string {
-	h := sha256.New()
-	for _, p := range parts {
-		_, _ = fmt.Fprintf(h, "%d:%s", len(p), p) // a hash takes everything
-	}
-	return "sb-" + lower.EncodeToString(h.Sum(nil)[:16])
+	sum := sha256.Sum256(framed(parts))
+	return "sb-" + lower.EncodeToString(sum[:16])
 }
 
 // Digest returns 26 letters and digits for the parts, unkeyed: for ids of events
 // and for comparing content.
 func Digest(parts ...string) string {
-	h := sha256.New()
-	for _, p := range parts {
-		_, _ = fmt.Fprintf(h, "%d:%s", len(p), p) // a hash takes everything
-	}
-	return lower.EncodeToString(h.Sum(nil)[:16])
+	sum := sha256.Sum256(framed(parts))
+	return lower.EncodeToString(sum[:16])
 }

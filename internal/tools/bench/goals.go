@@ -30,7 +30,7 @@ func (b *bench) coldStart() error {
 		if err := p.stop(); err != nil {
 			return err
 		}
-		config, err := b.install("disk", "http://127.0.0.1:9")
+		config, err := b.install("disk", "http://127.0.0.1:9", inFlight)
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (b *bench) cost(p *process, l *load, count int, after func(accepted int) er
 
 // atOS measures P4, P5, P6 and the loaded half of P14.
 func (b *bench) atOS() (err error) {
-	r, err := b.rig("os", 0)
+	r, err := b.rig("os", 0, inFlight)
 	if err != nil {
 		return err
 	}
@@ -119,63 +119,71 @@ func (b *bench) atOS() (err error) {
 	if _, err := b.cost(r.process, r.load, 2000, drained); err != nil { // warms up
 		return err
 	}
-	var costs, bareCosts []float64
-	var accept, bareAccept, p99, p50 []time.Duration
+	var m measures
 	for range b.rounds {
 		if b.wants("P4", "P14") {
 			c, err := b.cost(r.process, r.load, 10_000, drained)
 			if err != nil {
 				return err
 			}
-			costs = append(costs, c)
+			m.costs = append(m.costs, c)
 			c, err = b.cost(bare, bareLoad, 10_000, func(int) error { return bare.rest(b.ctx) })
 			if err != nil {
 				return err
 			}
-			bareCosts = append(bareCosts, c)
+			m.bareCosts = append(m.bareCosts, c)
 		}
 		if b.wants("P5", "P6") {
-			if err := b.latency(r, bareLoad, &accept, &bareAccept, &p50, &p99); err != nil {
+			if err := b.latency(r, bareLoad, &m); err != nil {
 				return err
 			}
 		}
 	}
-	peak, err := r.memory("VmHWM")
-	if err != nil {
+	if m.peak, err = r.memory("VmHWM"); err != nil {
 		return err
 	}
-	barePeak, err := bare.memory("VmHWM")
-	if err != nil {
+	if m.barePeak, err = bare.memory("VmHWM"); err != nil {
 		return err
 	}
+	b.reportOS(m)
+	return nil
+}
+
+// measures are what the rounds brought, one value each.
+type measures struct {
+	costs, bareCosts             []float64
+	accept, bareAccept, p50, p99 []time.Duration
+	peak, barePeak               float64
+}
+
+func (b *bench) reportOS(m measures) {
 	if b.wants("P4") {
 		b.add(result{
 			goal: "P4", what: "CPU seconds per 1,000 messages, webhook in to ticket (10 keywords, 50 rules, dedup, ledger), `os`", threshold: "≤ 0.25",
-			measured: spread("%.3f", costs), baseline: fmt.Sprintf("%.3f: bare net/http, same load", median(bareCosts)), met: median(costs) <= 0.25,
+			measured: spread("%.3f", m.costs), baseline: fmt.Sprintf("%.3f: bare net/http, same load", median(m.bareCosts)), met: median(m.costs) <= 0.25,
 		})
 	}
 	if b.wants("P14") {
 		b.add(result{
-			goal: "P14", what: "peak RSS under P4's load", threshold: "≤ 250 MB", measured: fmt.Sprintf("%.0f MB", peak),
-			baseline: fmt.Sprintf("%.0f MB: bare net/http server", barePeak), met: peak <= 250,
+			goal: "P14", what: "peak RSS under P4's load", threshold: "≤ 250 MB", measured: fmt.Sprintf("%.0f MB", m.peak),
+			baseline: fmt.Sprintf("%.0f MB: bare net/http server", m.barePeak), met: m.peak <= 250,
 		})
 	}
 	if b.wants("P5", "P6") {
-		base := fmt.Sprintf("%s: bare net/http, same load", ms(percentile(bareAccept, 50)))
+		base := fmt.Sprintf("%s: bare net/http, same load", ms(percentile(m.bareAccept, 50)))
 		b.add(result{
 			goal: "P5", what: "accept p99 at 500/s, from the moment a message is due, `os`", threshold: "≤ 5 ms",
-			measured: spreadMS(accept), baseline: base, met: percentile(accept, 50) <= 5*time.Millisecond,
+			measured: spreadMS(m.accept), baseline: base, met: percentile(m.accept, 50) <= 5*time.Millisecond,
 		}, result{
-			goal: "P6", what: fmt.Sprintf("end-to-end p99 at 500/s, from due to the desk's hands, `os` (p50 %s)", ms(percentile(p50, 50))), threshold: "≤ 10 ms",
-			measured: spreadMS(p99), baseline: base, met: percentile(p99, 50) <= 10*time.Millisecond,
+			goal: "P6", what: fmt.Sprintf("end-to-end p99 at 500/s, from due to the desk's hands, `os` (p50 %s)", ms(percentile(m.p50, 50))), threshold: "≤ 10 ms",
+			measured: spreadMS(m.p99), baseline: base, met: percentile(m.p99, 50) <= 10*time.Millisecond,
 		})
 	}
-	return nil
 }
 
 // latency runs 500 messages a second for 10 s through the program and through the
 // bare server, and appends the percentiles of the round.
-func (b *bench) latency(r *rig, bare *load, accept, bareAccept, p50, p99 *[]time.Duration) error {
+func (b *bench) latency(r *rig, bare *load, m *measures) error {
 	const rate, span = 500, 10 * time.Second
 	took, err := r.load.open(b.ctx, rate, span)
 	if err != nil {
@@ -186,12 +194,12 @@ func (b *bench) latency(r *rig, bare *load, accept, bareAccept, p50, p99 *[]time
 	if err != nil {
 		return err
 	}
-	*accept, *p50, *p99 = append(*accept, percentile(took, 99)), append(*p50, s.P50), append(*p99, s.P99)
+	m.accept, m.p50, m.p99 = append(m.accept, percentile(took, 99)), append(m.p50, s.P50), append(m.p99, s.P99)
 	if bare == nil {
 		return nil
 	}
 	took, err = bare.open(b.ctx, rate, span)
-	*bareAccept = append(*bareAccept, percentile(took, 99))
+	m.bareAccept = append(m.bareAccept, percentile(took, 99))
 	return err
 }
 
@@ -224,7 +232,7 @@ func (b *bench) slowDesk() error {
 // burst sends as fast as answers come, then lets the desk catch up. It returns how
 // many were accepted, and how many became tickets, per second.
 func (b *bench) burst(delay, span time.Duration) (accepted, delivered float64, err error) {
-	r, err := b.rig("os", delay)
+	r, err := b.rig("os", delay, inFlight)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -256,15 +264,19 @@ func (b *bench) burst(delay, span time.Duration) (accepted, delivered float64, e
 	return float64(count) / took.Seconds(), delivered, err
 }
 
+// diskInFlight is how many calls P17's sink may have under way: each is filed by
+// four commits one after the other, which many share.
+const diskInFlight = 256
+
 // atDisk measures P17.
 func (b *bench) atDisk() (err error) {
-	r, err := b.rig("disk", 0)
+	r, err := b.rig("disk", 0, diskInFlight)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	var rates []float64
-	var accept, p50, p99 []time.Duration
+	var m measures
 	for range b.rounds {
 		started := time.Now()
 		if r.sent, _, err = r.load.closed(b.ctx, 4*connections, 12_000, 0); err != nil {
@@ -276,7 +288,7 @@ func (b *bench) atDisk() (err error) {
 			return err
 		}
 		rates = append(rates, float64(sent)/last.Sub(started).Seconds())
-		if err := b.latency(r, nil, &accept, nil, &p50, &p99); err != nil {
+		if err := b.latency(r, nil, &m); err != nil {
 			return err
 		}
 	}
@@ -286,11 +298,11 @@ func (b *bench) atDisk() (err error) {
 	}
 	base := fmt.Sprintf("%.0f/s: 1 KB appended and fsynced one by one to a file", single)
 	b.add(result{
-		goal: "P17", what: "messages/s end to end at `disk`, drained", threshold: "≥ 3,000/s", measured: spread("%.0f/s", rates),
+		goal: "P17", what: fmt.Sprintf("messages/s end to end at `disk`, drained, %d calls in flight", diskInFlight), threshold: "≥ 3,000/s", measured: spread("%.0f/s", rates),
 		baseline: base, met: median(rates) >= 3000,
 	}, result{
-		goal: "P17", what: fmt.Sprintf("end-to-end p99 at 500/s at `disk` (p50 %s, accept p99 %s)", ms(percentile(p50, 50)), ms(percentile(accept, 50))), threshold: "≤ 50 ms",
-		measured: spreadMS(p99), baseline: base, met: percentile(p99, 50) <= 50*time.Millisecond,
+		goal: "P17", what: fmt.Sprintf("end-to-end p99 at 500/s at `disk` (p50 %s, accept p99 %s)", ms(percentile(m.p50, 50)), ms(percentile(m.accept, 50))), threshold: "≤ 50 ms",
+		measured: spreadMS(m.p99), baseline: base, met: percentile(m.p99, 50) <= 50*time.Millisecond,
 	})
 	return nil
 }

@@ -53,7 +53,7 @@ sinks:
 const signing = "whsec_c3dpdGNoYm9hcmQgYmVuY2htYXJrIHNlY3JldA=="
 
 // install writes a configuration into a folder of its own and returns its path.
-func (b *bench) install(durability, desk string) (string, error) {
+func (b *bench) install(durability, desk string, calls int) (string, error) {
 	b.starts++
 	dir := filepath.Join(b.dir, fmt.Sprint("installation-", b.starts))
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -61,7 +61,7 @@ func (b *bench) install(durability, desk string) (string, error) {
 	}
 	path := filepath.Join(dir, "switchboard.yaml")
 	for name, content := range map[string]string{
-		path: fmt.Sprintf(configuration, durability, desk+"/tickets", inFlight), filepath.Join(dir, "rules.yaml"): rules(),
+		path: fmt.Sprintf(configuration, durability, desk+"/tickets", calls), filepath.Join(dir, "rules.yaml"): rules(),
 		filepath.Join(dir, "token"): token, filepath.Join(dir, "secret"): signing,
 	} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {

@@ -106,8 +106,7 @@ func (l *load) each(ctx context.Context, senders int, f func(s *sender, i int) e
 			return err
 		}
 		wg.Go(func() {
-			defer s.conn.Close()
-			errs[i] = f(s, i)
+			errs[i] = errors.Join(f(s, i), s.conn.Close())
 		})
 	}
 	wg.Wait()

@@ -147,16 +147,17 @@ type rig struct {
 	sent int // accepted since the last check
 }
 
-// inFlight is how many calls the program may have under way at the desk.
+// inFlight is how many calls the program may have under way at the desk, but for
+// P17.
 const inFlight = 64
 
 // rig starts a desk and a fresh installation of the program before it.
-func (b *bench) rig(durability string, delay time.Duration) (*rig, error) {
+func (b *bench) rig(durability string, delay time.Duration, calls int) (*rig, error) {
 	d, err := self(b.ctx, "desk", "-delay", delay.String())
 	if err != nil {
 		return nil, err
 	}
-	config, err := b.install(durability, d.url)
+	config, err := b.install(durability, d.url, calls)
 	if err != nil {
 		return nil, err
 	}

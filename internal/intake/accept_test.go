@@ -354,8 +354,10 @@ func TestLimitsRefillAndForget(t *testing.T) {
 	now := time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)
 	l := newAddressLimits(6, time.Hour) // two at once, one more every ten minutes
 	a := netip.MustParseAddr("198.51.100.7")
-	if !l.allow(a, now) || !l.allow(a, now) || l.allow(a, now) {
-		t.Error("want two at once and no third")
+	for i, want := range []bool{true, true, false} {
+		if got := l.allow(a, now); got != want {
+			t.Errorf("post %d at once: got %t, want %t", i+1, got, want)
+		}
 	}
 	if l.allow(a, now.Add(9*time.Minute)) || !l.allow(a, now.Add(10*time.Minute)) {
 		t.Error("want one more after ten minutes, no sooner")
